@@ -1,0 +1,51 @@
+# The entry points. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+INVENTORY ?= inventories/local
+SCENARIO ?= standalone
+EXTRA ?=
+STAGES ?=
+
+BUILDER := .venv/bin/python roles/rehearsal_cluster/files/builder
+PLAYBOOK := .venv/bin/ansible-playbook
+
+.PHONY: help setup setup-test binaries site check test test-all bench bench-cold lock docs clean
+
+help: ## List the entry points
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Set up what a real cluster needs: no root, no Go, Linux or macOS
+	@$(PYTHON) tools/setup.py
+
+setup-test:
+	@$(PYTHON) tools/setup.py --for test
+
+binaries: setup ## Build the programs and images of the rehearsal cluster (cached outside the checkout)
+	@$(BUILDER) ensure --scenario $(SCENARIO)
+
+# Only the rehearsal cluster needs programs built here.
+site: $(if $(filter inventories/local%,$(INVENTORY)),binaries,setup) ## Do the whole guide
+	@$(PLAYBOOK) site.yml -i $(INVENTORY) $(EXTRA)
+
+check: setup ## Show what `make site` would change
+	@$(PLAYBOOK) site.yml -i $(INVENTORY) --check --diff $(EXTRA)
+
+test: setup-test ## Run the tests; STAGES=static,unit selects
+	@.venv/bin/python tools/test.py $(if $(STAGES),--stages $(STAGES))
+
+bench: setup-test binaries ## Measure the deployment against bare helm and kubectl, in one run
+	@.venv/bin/python tests/bench/site.py
+
+bench-cold: setup-test ## Measure each phase from empty caches and from no cluster
+	@.venv/bin/python tests/bench/cold.py
+
+lock: ## Compile the locked requirements of both Python lanes
+	@.venv/bin/python tools/lock.py
+
+clean: setup ## Take the rehearsal clusters and everything else of ours off the machine
+	@$(PLAYBOOK) playbooks/rehearsal_cluster_remove.yml -i inventories/local -e rehearsal_cluster_remove_all=true
+	@$(BUILDER) clean
+	@$(PYTHON) tools/setup.py --remove
+
+docs: setup ## Write docs/reference from the sources
+	@.venv/bin/python tools/reference.py

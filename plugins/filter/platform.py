@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters on shared parts of a cluster."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _platform
+
+
+def lws_decision(
+    release: t.Mapping[str, t.Any],
+    deployments: t.Sequence[t.Mapping[str, t.Any]],
+    crds: t.Sequence[t.Mapping[str, t.Any]],
+    **wanted: str,
+) -> dict[str, t.Any]:
+    """What to do about LWS, given the decision about our Helm release and what runs in the cluster."""
+    return _platform.decide_lws(release, deployments, crds, **wanted).as_dict()
+
+
+def crd_decision(
+    existing: t.Sequence[t.Mapping[str, t.Any]], wanted: t.Mapping[str, t.Any], annotation: str
+) -> dict[str, t.Any]:
+    """What to do about a CRD, given the one in the cluster (an empty list: none)."""
+    return _platform.decide_crd(existing[0] if existing else None, wanted, annotation).as_dict()
+
+
+class FilterModule:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"lws_decision": lws_decision, "crd_decision": crd_decision}

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _rehearsal_render as render
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._rehearsal_topology import TopologyError, desired, topology
+
+Data = t.Mapping[str, t.Any]
+
+
+def rehearsal_plan(
+    profile: Data,
+    name: str,
+    subnet: str,
+    *,
+    objects: t.Sequence[Data],
+    role_path: str,
+    state_dir: str,
+    user_dir: str,
+    parameters: dict[str, t.Any],
+    gpu_nodes: int = 4,
+    fabric: str = "full_mesh",
+    faults: t.Sequence[Data] = (),
+) -> dict[str, t.Any]:
+    try:
+        cluster = topology(name, subnet, profile, gpu_nodes, fabric, faults)
+        wanted = desired(cluster, objects)
+    except TopologyError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return {
+        "topology": cluster,
+        "server": f"https://{cluster['address']}:6443",
+        "registry": f"{cluster['address']}:5000",
+        "certificates": render.certificates(cluster),
+        "kubeconfigs": render.kubeconfigs(cluster, state_dir, user_dir),
+        "files": render.files(cluster, wanted, role_path),
+        "variables": {"topology": cluster, **parameters},
+    }
+
+
+class FilterModule:
+    """Data of the rehearsal cluster."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"rehearsal_plan": rehearsal_plan}

@@ -1,0 +1,383 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is this object ready? One pure predicate per kind, in one table.
+
+Private to the collection: it may change at any time, do not import it from elsewhere.
+
+A predicate takes the object as the API server returns it and what belongs to it (pods, endpoint slices), and
+returns a Verdict. It never counts a status that the controller wrote for an older generation of the object.
+Adding a kind is one function, one row in KINDS and one test.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+JsonObject = dict[str, t.Any]
+State = t.Literal["ready", "progressing", "failed"]
+
+LWS_NAME = "leaderworkerset.sigs.k8s.io/name"
+LWS_GROUP = "leaderworkerset.sigs.k8s.io/group-index"
+LWS_WORKER = "leaderworkerset.sigs.k8s.io/worker-index"
+LWS_REVISION = "leaderworkerset.sigs.k8s.io/template-revision-hash"
+SERVICE_NAME = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`reason` is a key of the failure policy where the policy has something to say about this state."""
+
+    state: State
+    detail: str
+    counts: t.Mapping[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Related:
+    """What belongs to an object: its pods, and for a Service its EndpointSlices."""
+
+    pods: tuple[JsonObject, ...] = ()
+    slices: tuple[JsonObject, ...] = ()
+
+
+Predicate = t.Callable[[JsonObject, Related], Verdict]
+PodSelector = t.Callable[[JsonObject], JsonObject | None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`settled`: once ready, always ready, so it is not read again."""
+
+    judge: Predicate
+    pods: PodSelector | None = None
+    slices: bool = False
+    settled: bool = False
+
+
+def labels(obj: JsonObject) -> dict[str, str]:
+    return obj.get("metadata", {}).get("labels") or {}
+
+
+def status(obj: JsonObject) -> JsonObject:
+    return obj.get("status") or {}
+
+
+def condition(obj: JsonObject, kind: str) -> JsonObject:
+    return next((c for c in status(obj).get("conditions") or [] if c.get("type") == kind), {})
+
+
+def condition_holds(holder: JsonObject, entry: JsonObject) -> bool:
+    """True now: not a True from before the last change of `holder`."""
+    generation = holder.get("metadata", {}).get("generation", 0)
+    return entry.get("status") == "True" and entry.get("observedGeneration", generation) >= generation
+
+
+def is_observed(obj: JsonObject) -> bool:
+    return status(obj).get("observedGeneration", 0) >= obj.get("metadata", {}).get("generation", 0)
+
+
+def why(entry: JsonObject) -> str:
+    parts = [str(entry[key]) for key in ("reason", "message") if entry.get(key)]
+    return ": ".join(parts)
+
+
+def pod_ready(pod: JsonObject) -> bool:
+    return condition(pod, "Ready").get("status") == "True" and not is_terminating(pod)
+
+
+def is_terminating(obj: JsonObject) -> bool:
+    return bool(obj.get("metadata", {}).get("deletionTimestamp"))
+
+
+def live_pods(pods: t.Iterable[JsonObject]) -> list[JsonObject]:
+    """Pods that should serve: not on their way out, not ended (a replaced one stays listed as Failed)."""
+    ended = ("Succeeded", "Failed")
+    return [pod for pod in pods if not is_terminating(pod) and status(pod).get("phase") not in ended]
+
+
+def _pod_counts(pods: t.Iterable[JsonObject], desired: int) -> dict[str, int]:
+    live = live_pods(pods)
+    return {"pods_ready": sum(map(pod_ready, live)), "pods_desired": desired}
+
+
+def _spec_selector(obj: JsonObject) -> JsonObject | None:
+    return obj.get("spec", {}).get("selector") or None
+
+
+def _lws_selector(obj: JsonObject) -> JsonObject:
+    return {"matchLabels": {LWS_NAME: obj["metadata"]["name"]}}
+
+
+def selects(selector: JsonObject, pod: JsonObject) -> bool:
+    """A LabelSelector, as the API server would apply it."""
+    have = labels(pod)
+    if any(have.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    for term in selector.get("matchExpressions") or []:
+        inside = have.get(term["key"]) in (term.get("values") or [])
+        holds = {"In": inside, "NotIn": not inside, "Exists": term["key"] in have}
+        if not holds.get(term["operator"], term["key"] not in have):
+            return False
+    return True
+
+
+def judge_leader_worker_set(obj: JsonObject, related: Related) -> Verdict:
+    """Available is kept from the previous template until the controller looks again, hence generation and counts.
+
+    status.readyReplicas counts ready groups whatever their template, updatedReplicas those of the current one.
+    """
+    spec, now = obj.get("spec", {}), status(obj)
+    groups, size = spec.get("replicas", 1), spec.get("leaderWorkerTemplate", {}).get("size", 1)
+    rolling = (spec.get("rolloutStrategy") or {}).get("rollingUpdateConfiguration") or {}
+    kept_back = min(groups, int(rolling.get("partition") or 0))
+    ready, updated = now.get("readyReplicas", 0), now.get("updatedReplicas", 0)
+    live = live_pods(related.pods)
+    counts = {"groups_ready": ready, "groups_desired": groups, **_pod_counts(related.pods, groups * size)}
+    available = condition(obj, "Available")
+    missing = (
+        (not _lws_observed(obj, available), "the controller has not seen the last change yet"),
+        (updated < groups - kept_back, f"{updated} of {groups} groups have the current template"),
+        (ready != groups, f"{ready} of {groups} groups ready"),
+        (len(live) != groups * size, f"{len(live)} of {groups * size} pods exist"),
+        (not kept_back and len({labels(pod).get(LWS_REVISION) for pod in live}) > 1, "pods of two templates"),
+        (any(not pod_ready(pod) for pod in live), f"{counts['pods_ready']} of {groups * size} pods ready"),
+        (not condition_holds(obj, available), f"not Available: {why(condition(obj, 'Progressing'))}"),
+    )
+    return _first(missing, "available", counts)
+
+
+def _lws_observed(obj: JsonObject, available: JsonObject) -> bool:
+    """status.observedGeneration came with LWS 0.7; before that only the condition carries a generation."""
+    if "observedGeneration" in status(obj):
+        return is_observed(obj)
+    return bool(available) and condition_holds(obj, available)
+
+
+def _first(missing: t.Iterable[tuple[bool, str]], done: str, counts: t.Mapping[str, int]) -> Verdict:
+    """The first thing that is missing, or ready."""
+    for absent, detail in missing:
+        if absent:
+            return Verdict("progressing", detail.rstrip(": "), counts)
+    return Verdict("ready", done, counts)
+
+
+def judge_deployment(obj: JsonObject, related: Related) -> Verdict:
+    now, wanted = status(obj), obj.get("spec", {}).get("replicas", 1)
+    updated, available = now.get("updatedReplicas", 0), now.get("availableReplicas", 0)
+    counts = {"ready": now.get("readyReplicas", 0), "desired": wanted}
+    if not is_observed(obj):
+        return Verdict("progressing", "the controller has not seen the last change yet", counts)
+    stuck = condition(obj, "Progressing")
+    if stuck.get("status") == "False" and stuck.get("reason") == "ProgressDeadlineExceeded":
+        return Verdict("progressing", why(stuck), counts, "ProgressDeadlineExceeded")
+    missing = (
+        (updated < wanted, f"{updated} of {wanted} replicas updated"),
+        (now.get("replicas", 0) > updated, f"{now.get('replicas', 0) - updated} old replicas left"),
+        (available < wanted, f"{available} of {wanted} replicas available"),
+        (bool(now.get("unavailableReplicas")), f"{now.get('unavailableReplicas')} replicas unavailable"),
+    )
+    return _first(missing, "available", counts)
+
+
+def judge_stateful_set(obj: JsonObject, related: Related) -> Verdict:
+    spec, now = obj.get("spec", {}), status(obj)
+    wanted = spec.get("replicas", 1)
+    partition = ((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition", 0)
+    on_delete = (spec.get("updateStrategy") or {}).get("type") == "OnDelete"
+    updated, ready = now.get("updatedReplicas", 0), now.get("readyReplicas", 0)
+    due = 0 if on_delete else max(0, wanted - partition)
+    missing = (
+        (not is_observed(obj), "the controller has not seen the last change yet"),
+        (updated < due, f"{updated} of {due} replicas updated"),
+        (ready < wanted, f"{ready} of {wanted} replicas ready"),
+        (now.get("replicas", 0) != wanted, f"{now.get('replicas', 0)} of {wanted} replicas exist"),
+    )
+    return _first(missing, "ready", {"ready": ready, "desired": wanted})
+
+
+def judge_daemon_set(obj: JsonObject, related: Related) -> Verdict:
+    now = status(obj)
+    wanted, ready = now.get("desiredNumberScheduled", 0), now.get("numberReady", 0)
+    on_delete = (obj.get("spec", {}).get("updateStrategy") or {}).get("type") == "OnDelete"
+    updated = wanted if on_delete else now.get("updatedNumberScheduled", 0)
+    missing = (
+        (not is_observed(obj), "the controller has not seen the last change yet"),
+        (updated < wanted, f"{updated} of {wanted} pods updated"),
+        (min(ready, now.get("numberAvailable", 0)) < wanted, f"{ready} of {wanted} pods ready"),
+    )
+    return _first(missing, "ready", {"ready": ready, "desired": wanted})
+
+
+def judge_job(obj: JsonObject, related: Related) -> Verdict:
+    now, wanted = status(obj), obj.get("spec", {}).get("completions") or 1
+    counts = {"succeeded": now.get("succeeded", 0), "desired": wanted}
+    for kind in ("Failed", "FailureTarget"):
+        entry = condition(obj, kind)
+        if entry.get("status") == "True":
+            return Verdict("failed", why(entry), counts, "JobFailed")
+    if condition(obj, "Complete").get("status") == "True":
+        return Verdict("ready", "complete", counts)
+    return Verdict("progressing", f"{counts['succeeded']} of {wanted} pods succeeded", counts)
+
+
+def judge_pod(obj: JsonObject, related: Related) -> Verdict:
+    now = status(obj)
+    phase = now.get("phase", "Pending")
+    counts = {"pods_ready": int(pod_ready(obj)), "pods_desired": 1}
+    if phase == "Succeeded":
+        return Verdict("ready", "completed", {"pods_ready": 1, "pods_desired": 1})
+    if phase == "Failed":
+        return Verdict(
+            "failed", why(now) or "Failed", counts, "Evicted" if now.get("reason") == "Evicted" else "PodFailed"
+        )
+    if is_terminating(obj):
+        return Verdict("progressing", "is being deleted", counts)
+    if pod_ready(obj):
+        return Verdict("ready", "ready", counts)
+    return Verdict("progressing", f"{phase}, not ready", counts)
+
+
+def judge_service(obj: JsonObject, related: Related) -> Verdict:
+    if obj.get("spec", {}).get("type") == "ExternalName":
+        return Verdict("ready", "external name")
+    endpoints = [e for entry in related.slices for e in entry.get("endpoints") or []]
+    # `ready` left out means unknown, which consumers must read as ready (EndpointConditions in discovery.k8s.io/v1).
+    ready = [e for e in endpoints if (e.get("conditions") or {}).get("ready") is not False]
+    counts = {"endpoints_ready": len(ready), "endpoints": len(endpoints)}
+    return _first([(not ready, f"no ready endpoint of {len(endpoints)}")], "has endpoints", counts)
+
+
+def judge_crd(obj: JsonObject, related: Related) -> Verdict:
+    names = condition(obj, "NamesAccepted")
+    if names.get("status") == "False":
+        return Verdict("failed", why(names), {}, "NamesNotAccepted")
+    established = condition(obj, "Established")
+    return _first([(established.get("status") != "True", "not Established")], "established", {})
+
+
+def judge_gateway(obj: JsonObject, related: Related) -> Verdict:
+    for kind in ("Accepted", "Programmed"):
+        entry = condition(obj, kind)
+        if not condition_holds(obj, entry):
+            refused = entry.get("status") == "False" and entry.get("reason") != "Pending"
+            reason = "GatewayNotAccepted" if refused else ""
+            return Verdict("progressing", f"not {kind}: {why(entry) or 'no controller answered'}", {}, reason)
+    return Verdict("ready", "programmed", {"addresses": len(status(obj).get("addresses") or [])})
+
+
+def _parents_verdict(obj: JsonObject, parents: list[JsonObject], wanted: int) -> Verdict:
+    counts = {"parents": len(parents), "parents_desired": wanted}
+    for parent in parents:
+        name = (parent.get("parentRef") or {}).get("name", "")
+        by_type = {c["type"]: c for c in parent.get("conditions") or []}
+        for kind in ("Accepted", "ResolvedRefs"):
+            entry = by_type.get(kind, {})
+            if not condition_holds(obj, entry):
+                reason = "RouteNotAccepted" if entry.get("status") == "False" else ""
+                return Verdict("progressing", f"not {kind} by {name}: {why(entry)}".rstrip(": "), counts, reason)
+    return _first([(len(parents) < wanted, f"{len(parents)} of {wanted} parents answered")], "accepted", counts)
+
+
+def judge_http_route(obj: JsonObject, related: Related) -> Verdict:
+    return _parents_verdict(obj, status(obj).get("parents") or [], len(obj.get("spec", {}).get("parentRefs") or []))
+
+
+def judge_inference_pool(obj: JsonObject, related: Related) -> Verdict:
+    """Without a gateway nobody writes a status: then it is enough that the pool exists.
+
+    Releases before v1 leave a placeholder parent of kind Status and name default behind.
+    """
+    parents = [p for p in status(obj).get("parents") or [] if (p.get("parentRef") or {}).get("kind") != "Status"]
+    return _parents_verdict(obj, parents, 0)
+
+
+_WORKLOAD_STUCK = frozenset({"Inadmissible", "NoMatchingFlavor", "ExceedsMaxQuota", "Misconfigured"})
+
+
+def judge_workload(obj: JsonObject, related: Related) -> Verdict:
+    """Kueue's unit of admission."""
+    finished, evicted = condition(obj, "Finished"), condition(obj, "Evicted")
+    reserved, admitted = condition(obj, "QuotaReserved"), condition(obj, "Admitted")
+    if finished.get("status") == "True":
+        return Verdict("ready", why(finished))
+    if admitted.get("status") == "True":
+        return Verdict("ready", "admitted")
+    if evicted.get("status") == "True":
+        return Verdict("failed", why(evicted), {}, "WorkloadEvicted")
+    if reserved.get("status") == "True":
+        return Verdict("progressing", f"quota reserved, not admitted: {why(admitted)}".rstrip(": "))
+    stuck = "WorkloadInadmissible" if reserved.get("reason") in _WORKLOAD_STUCK else ""
+    return Verdict("progressing", f"no quota: {why(reserved)}".rstrip(": "), {}, stuck)
+
+
+def judge_node(obj: JsonObject, related: Related) -> Verdict:
+    entry = condition(obj, "Ready")
+    missing = (
+        (entry.get("status") != "True", f"not Ready: {why(entry)}"),
+        (bool(obj.get("spec", {}).get("unschedulable")), "cordoned"),
+    )
+    return _first(missing, "ready", {})
+
+
+def judge_node_pool(obj: JsonObject, related: Related) -> Verdict:
+    """CoreWeave's NodePool; its vocabulary is not published in full, so only these reasons are terminal."""
+    validated = next((c for kind in ("Validated", "Valid") if (c := condition(obj, kind))), {})
+    quota, capacity = condition(obj, "Quota"), condition(obj, "Capacity")
+    wanted = obj.get("spec", {}).get("targetNodes", 0)
+    counts = {"nodes": status(obj).get("currentNodes", 0), "desired": wanted}
+    if validated.get("status") == "False":
+        return Verdict("failed", why(validated), counts, "NodePoolInvalid")
+    if quota.get("status") == "False" and quota.get("reason") == "NotSet":
+        return Verdict("failed", why(quota), counts, "NodePoolInvalid")
+    at_target = condition(obj, "AtTarget")
+    detail = f"{counts['nodes']} of {wanted} nodes: {why(capacity) or why(at_target)}"
+    return _first([(not condition_holds(obj, at_target), detail)], "at target", counts)
+
+
+def judge_condition(obj: JsonObject, related: Related) -> Verdict:
+    """A kind without a row: by its Ready, Available or Established condition, else it is enough that it exists."""
+    for kind in ("Ready", "Available", "Established"):
+        entry = condition(obj, kind)
+        if entry:
+            return _first([(not condition_holds(obj, entry), f"not {kind}: {why(entry)}")], kind.lower(), {})
+    return Verdict("ready", "exists")
+
+
+KINDS: dict[tuple[str, str], Kind] = {
+    ("leaderworkerset.x-k8s.io", "LeaderWorkerSet"): Kind(judge_leader_worker_set, pods=_lws_selector),
+    ("apps", "Deployment"): Kind(judge_deployment, pods=_spec_selector),
+    ("apps", "StatefulSet"): Kind(judge_stateful_set, pods=_spec_selector),
+    ("apps", "DaemonSet"): Kind(judge_daemon_set, pods=_spec_selector),
+    ("batch", "Job"): Kind(judge_job, pods=_spec_selector, settled=True),
+    ("", "Pod"): Kind(judge_pod),
+    ("", "Service"): Kind(judge_service, slices=True),
+    ("", "Node"): Kind(judge_node),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): Kind(judge_crd, settled=True),
+    ("gateway.networking.k8s.io", "Gateway"): Kind(judge_gateway),
+    ("gateway.networking.k8s.io", "HTTPRoute"): Kind(judge_http_route),
+    ("inference.networking.k8s.io", "InferencePool"): Kind(judge_inference_pool),
+    ("inference.networking.x-k8s.io", "InferencePool"): Kind(judge_inference_pool),
+    ("kueue.x-k8s.io", "Workload"): Kind(judge_workload),
+    ("compute.coreweave.com", "NodePool"): Kind(judge_node_pool),
+}
+OTHER_KIND = Kind(judge_condition)
+
+
+def kind_of(api_version: str, kind: str) -> Kind:
+    """By group: versions of a kind share their status."""
+    return KINDS.get((api_version.rpartition("/")[0], kind), OTHER_KIND)
+
+
+def judge(obj: JsonObject, related: Related) -> Verdict:
+    """The kind's verdict; an object is never ready while a pod of it that should serve is not."""
+    kind = kind_of(obj["apiVersion"], obj["kind"])
+    if is_terminating(obj):
+        return Verdict("progressing", "is being deleted", {}, "ObjectDeleted")
+    verdict = kind.judge(obj, related)
+    waiting = [] if kind.settled else [pod for pod in live_pods(related.pods) if not pod_ready(pod)]
+    if verdict.state == "ready" and waiting:
+        return Verdict("progressing", f"{len(waiting)} pods not ready", verdict.counts)
+    return verdict

@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Merge of Kubernetes objects with overlays. Private to the collection; it may change at any time."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+#: Lists whose items have a key, as Kubernetes' own strategic merge knows them. A LeaderWorkerSet is a custom resource,
+#: so neither kustomize nor the API server merges its lists by key.
+LIST_KEYS: t.Mapping[str, str] = {
+    "containers": "name",
+    "env": "name",
+    "imagePullSecrets": "name",
+    "initContainers": "name",
+    "ports": "name",
+    "resourceClaims": "name",
+    "tolerations": "key",
+    "volumeMounts": "mountPath",
+    "volumes": "name",
+}
+
+
+def merge(base: t.Any, patch: t.Any, list_name: str = "") -> t.Any:
+    """``base`` with ``patch`` on top; neither is changed.
+
+    Mappings merge by key and ``None`` removes one. Lists named in ``LIST_KEYS`` merge by their items' key, keep the
+    order of ``base`` and take new items at the end. Everything else is replaced.
+    """
+    if isinstance(base, t.Mapping) and isinstance(patch, t.Mapping):
+        return _merge_mappings(base, patch)
+    key = LIST_KEYS.get(list_name)
+    if key and isinstance(base, list) and isinstance(patch, list):
+        return _merge_lists(base, patch, key)
+    return copy.deepcopy(patch)
+
+
+def merge_all(layers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    merged: dict[str, t.Any] = {}
+    for layer in layers:
+        merged = merge(merged, layer)
+    return merged
+
+
+def _merge_mappings(base: t.Mapping[str, t.Any], patch: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    merged = {key: copy.deepcopy(value) for key, value in base.items() if key not in patch}
+    for key, value in patch.items():
+        if value is None:
+            continue
+        merged[key] = merge(base.get(key, _empty_like(value)), value, key)
+    # The order of the base is the order of the guide; a reader compares the two.
+    order = [*(key for key in base if key in merged), *(key for key in merged if key not in base)]
+    return {key: merged[key] for key in order}
+
+
+def _empty_like(value: t.Any) -> t.Any:
+    # Merging into nothing applies the same rules, so that a removal below does not stay behind as a null.
+    return {} if isinstance(value, t.Mapping) else None
+
+
+def _merge_lists(base: list[t.Any], patch: list[t.Any], key: str) -> list[t.Any]:
+    patches = {item[key]: item for item in patch}
+    merged = [merge(item, patches[item[key]]) if item[key] in patches else copy.deepcopy(item) for item in base]
+    known = {item[key] for item in base}
+    return merged + [copy.deepcopy(item) for item in patch if item[key] not in known]

