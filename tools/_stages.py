@@ -123,15 +123,20 @@ SITE = (
     playbook_step("site/again", "again", after=("site/first",)),
     playbook_step("site/check-converged", "check_converged", after=("site/first",)),
     playbook_step("faults/inputs", "bad_inputs", after=("site/cluster",)),
+    playbook_step("faults/canary", "canary", after=("site/first",)),
     playbook_step("faults/verify", "verify_faults", after=("site/first",), minutes=2),
     playbook_step("faults/interrupt", "interrupt", after=("site/first",), minutes=3),
     playbook_step("cleanup/twice", "cleanup", after=("site/cluster",), minutes=2),
 )
+# Nothing of the tests stays on the machine, whatever failed before.
+END = (playbook_step("cleanup/cluster", "remove_cluster", minutes=0),)
+# One scenario runs with the other lane's versions: that of Helm, whose module differs most between them.
+OTHER_LANE_SCENARIO = "router"
 
 
 def molecule_stages(root: Path) -> tuple[Stage, ...]:
     """Return one stage per scenario folder; each begins and ends on a cluster without a deployment."""
-    names = sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
+    names = scenario_names(root)
     return tuple(
         Stage(
             f"molecule/{name}",
@@ -144,6 +149,26 @@ def molecule_stages(root: Path) -> tuple[Stage, ...]:
     )
 
 
-def all_stages(root: Path, everything: bool = False) -> tuple[Stage, ...]:
+def scenario_names(root: Path) -> list[str]:
+    return sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
+
+
+def other_lane_stages(root: Path) -> tuple[Stage, ...]:
+    """Return the stage of the scenario that runs in the other lane, once it exists."""
+    if OTHER_LANE_SCENARIO not in scenario_names(root):
+        return ()
+    command = (sys.executable, "tools/lane.py", "--", "molecule", "test", "--scenario-name", OTHER_LANE_SCENARIO)
+    return (
+        Stage(
+            f"lane/{OTHER_LANE_SCENARIO}",
+            command,
+            after=("site/cluster", "cleanup/twice"),
+            minutes=2,
+            missing=lambda: no_cluster_here() or no_second_lane(),
+        ),
+    )
+
+
+def all_stages(root: Path) -> tuple[Stage, ...]:
     """Return all stages in their order."""
-    return (*STATIC, *CODE, *SITE, *molecule_stages(root))
+    return (*STATIC, *CODE, *SITE, *molecule_stages(root), *other_lane_stages(root), *END)

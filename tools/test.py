@@ -209,7 +209,6 @@ def make_log_folder() -> Path:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stages", default="", help="names or groups, separated by commas; default: all")
-    parser.add_argument("--all", action="store_true", help="also the stages that `make test` leaves to `make test-all`")
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="leave out what would not fit into this time")
     parser.add_argument("--jobs", type=int, default=2, help="parallel stages at a time (only those that share nothing)")
     parser.add_argument("--list", action="store_true", help="print the stages' names")
@@ -219,7 +218,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the chosen stages."""
     arguments = parse_arguments()
-    stages, unknown = select(all_stages(ROOT, everything=arguments.all), arguments.stages)
+    stages, unknown = select(all_stages(ROOT), arguments.stages)
     if unknown:
         print(f"test: no stage or group is named {', '.join(unknown)}; see --list", file=sys.stderr)
         return 2

@@ -69,13 +69,18 @@ def receipt_of(reader: Reader, before: list[JsonObject], timeout: float) -> tupl
 
 def tables(receipt: Receipt) -> list[JsonObject]:
     left = [[one.title, ", ".join(one.finalizers), one.deleting] for one in receipt.left_over]
+    reasons = dict.fromkeys(kept.reason for kept in receipt.kept)
     return [
         {"title": "Removed", "columns": ["kind", "count", "names"], "rows": by_kind(receipt.removed)},
-        {
-            "title": "Kept on purpose",
-            "columns": ["object", "why", "remove it with"],
-            "rows": [[kept.what, kept.reason, kept.command] for kept in receipt.kept],
-        },
+        # A table per reason leaves a whole line to each command, which is there to be copied.
+        *(
+            {
+                "title": f"Kept on purpose: {reason}",
+                "columns": ["remove it with"],
+                "rows": [[kept.command] for kept in receipt.kept if kept.reason == reason],
+            }
+            for reason in reasons
+        ),
         {"title": "Left over", "columns": ["object", "finalizers", "being deleted since"], "rows": left},
     ]
 

@@ -43,14 +43,20 @@ def settings(arguments: t.Mapping[str, t.Any]) -> Settings:
     return Settings(**{**taken, **lists, "program": program})
 
 
-def table(rows: t.Iterable[Row]) -> dict[str, t.Any]:
-    """Pod by role by requests; ranks where the server tells them apart."""
-    cells = [[row.pod, row.role, row.requests, _ranks(row), row.state, row.node] for row in rows]
-    return {
-        "title": "Requests per pod",
-        "columns": ["pod", "role", "requests", "ranks", "state", "node"],
-        "rows": cells,
+def table(rows: t.Sequence[Row]) -> dict[str, t.Any]:
+    """Pod by role by requests; with ranks where the server tells them apart."""
+    columns: dict[str, t.Callable[[Row], t.Any]] = {
+        "pod": lambda row: row.pod,
+        "role": lambda row: row.role,
+        "requests": lambda row: row.requests,
+        "ranks": _ranks,
+        "state": lambda row: row.state,
+        "node": lambda row: row.node,
     }
+    if not any(map(_ranks, rows)):
+        del columns["ranks"]
+    cells = [[read(row) for read in columns.values()] for row in rows]
+    return {"title": "Requests per pod", "columns": list(columns), "rows": cells}
 
 
 def _ranks(row: Row) -> str:

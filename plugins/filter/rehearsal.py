@@ -29,7 +29,7 @@ def rehearsal_plan(
     faults: t.Sequence[Data] = (),
 ) -> dict[str, t.Any]:
     try:
-        cluster = topology(name, subnet, profile, gpu_nodes, fabric, faults)
+        cluster = topology(name, subnet, profile, gpu_nodes=gpu_nodes, fabric=fabric, faults=faults)
         wanted = desired(cluster, objects)
     except TopologyError as error:
         raise AnsibleFilterError(str(error)) from error

@@ -93,6 +93,7 @@ CODES: dict[str, str] = {
     "REHEARSAL_KERNEL": "The kernel or a basic command lacks what namespaces, pods or Services need.",
     "REHEARSAL_MEMORY": "There is too little memory for a rehearsal cluster.",
     "REHEARSAL_DISK": "There is too little disk space for a rehearsal cluster.",
+    "REHEARSAL_LIMIT": "A kernel limit of the machine does not allow one more rehearsal cluster.",
     "REHEARSAL_ADDRESS": "The addresses of a rehearsal cluster are used by something else on the machine.",
     "REHEARSAL_PROGRAMS": "The programs of a rehearsal cluster are not built or not complete.",
 }

@@ -57,8 +57,8 @@ def check_endpoint(case: Case) -> Findings:
         yield Finding("ENDPOINT_MISSING", "error", endpoint.subject, endpoint.evidence, fix)
     elif endpoint.ready == 0:
         fix = (
-            f"Look at the endpoint picker: kubectl -n {case.where} get pods,events. "
-            "Once it is Ready, run playbooks/verify.yml again."
+            f"Look at the endpoint picker: kubectl -n {case.where} describe {case.expected.router}. "
+            "playbooks/router.yml and playbooks/wait.yml restore it."
         )
         yield Finding("NO_READY_ENDPOINT", "error", endpoint.subject, endpoint.evidence, fix)
 

@@ -21,8 +21,8 @@ PLATFORM_LABEL = "wide-ep.llm-d.ai/platform"
 HELM_NAME = "meta.helm.sh/release-name"
 HELM_NAMESPACE = "meta.helm.sh/release-namespace"
 
-#: Records of what happened, and readings that no one creates.
-SKIPPED_RESOURCES = frozenset({"events", "componentstatuses"})
+#: Records of what happened, readings that no one creates, and the shadows of Services, which name no owner.
+SKIPPED_RESOURCES = frozenset({"events", "componentstatuses", "endpoints"})
 SKIPPED_GROUPS = frozenset({"metrics.k8s.io", "custom.metrics.k8s.io", "external.metrics.k8s.io"})
 #: CRDs that this guide brings, in whatever way they came: nobody labels those of a chart's crds folder.
 GUIDE_GROUPS = (
@@ -32,6 +32,7 @@ GUIDE_GROUPS = (
     "inference.networking.x-k8s.io",
     "llm-d.ai",
 )
+SHORT_NAMES = {"customresourcedefinitions.apiextensions.k8s.io": "crd", "namespaces": "namespace"}
 #: Every namespace is born with these.
 BORN_WITH_NAMESPACE = frozenset({("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")})
 
@@ -256,7 +257,7 @@ def _reason(one: Thing) -> str:
 
 def _kubectl(one: Thing) -> str:
     where = f" --namespace {one.namespace}" if one.namespace else ""
-    return f"{one.plural} {one.name}{where}"
+    return f"{SHORT_NAMES.get(one.plural, one.plural)} {one.name}{where}"
 
 
 def findings(receipt: Receipt, namespace_messages: t.Sequence[str] = ()) -> list[Finding]:

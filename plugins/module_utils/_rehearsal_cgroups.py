@@ -17,6 +17,7 @@ import time
 import typing as t
 
 SYSTEM = "system"
+PREFIX = "llmd-wide-ep-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,15 @@ def hierarchies() -> Hierarchies:
     return parse_mounts(pathlib.Path("/proc/self/mounts").read_text())
 
 
+def running_clusters() -> list[str]:
+    """The names of the clusters that have processes."""
+    roots = hierarchies().roots[:1] if pathlib.Path("/proc/self/mounts").exists() else ()
+    names = [folder.name.removeprefix(PREFIX) for root in roots for folder in root.glob(f"{PREFIX}*")]
+    return sorted(name for name in names if members(name))
+
+
 def group_name(cluster: str) -> str:
-    return f"llmd-wide-ep-{cluster}"
+    return f"{PREFIX}{cluster}"
 
 
 def _inherit_cpuset(folder: pathlib.Path) -> None:
@@ -81,16 +89,14 @@ def create(cluster: str, nodes: t.Iterable[str]) -> None:
                 _enable_controllers(folder)
 
 
-def join(cluster: str) -> None:
-    """Move this process into the cluster's own group, so that no session's end takes the cluster with it."""
-    for root in hierarchies().roots:
-        (root / group_name(cluster) / SYSTEM / "cgroup.procs").write_text(str(os.getpid()))
+def process_files(cluster: str) -> list[pathlib.Path]:
+    """Where a process is written to in order to be in the cluster's own group."""
+    return [root / group_name(cluster) / SYSTEM / "cgroup.procs" for root in hierarchies().roots]
 
 
 def members(cluster: str) -> list[int]:
     """Processes of the sandbox itself, as the host numbers them."""
-    for root in hierarchies().roots:
-        file = root / group_name(cluster) / SYSTEM / "cgroup.procs"
+    for file in process_files(cluster):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             return [int(pid) for pid in file.read_text().split()]
     return []

@@ -26,6 +26,8 @@ KERNEL_OPTIONS = {
     "CONFIG_NF_TABLES": "Services",
     "CONFIG_NFT_NAT": "Services",
 }
+#: What the processes of one cluster take of fs.inotify.max_user_instances, which the kernel counts per user.
+WATCHERS = 50
 #: An interface name has 15 characters, of which the prefix takes four.
 NAME = re.compile(r"^[a-z]([a-z0-9-]{0,9}[a-z0-9])?$")
 DEFAULT_NAME = "local"
@@ -55,6 +57,8 @@ class Host:
     routes: tuple[Route, ...]
     running: bool
     state_exists: bool
+    watchers_used: int
+    watchers_limit: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +110,9 @@ def check_host(host: Host, limits: Limits) -> list[Finding]:
     for option, present in host.kernel.items():
         if present is False:
             evidence = f"the running kernel is built without it; it is needed for {KERNEL_OPTIONS[option]}"
-            findings.append(Finding("REHEARSAL_KERNEL", "error", option, evidence, "boot your distribution's own kernel"))
+            findings.append(
+                Finding("REHEARSAL_KERNEL", "error", option, evidence, "boot your distribution's own kernel")
+            )
     return findings + ([] if host.running else check_room(host, limits))
 
 
@@ -117,9 +123,15 @@ def check_room(host: Host, limits: Limits) -> list[Finding]:
         fix = "end other programs, or lower rehearsal_cluster_min_memory_gib if you know that less is enough"
         findings.append(Finding("REHEARSAL_MEMORY", "error", "memory", evidence, fix))
     if not host.state_exists and host.disk_gib < limits.disk_gib:
-        evidence = f"{host.disk_gib:.1f} GiB free on the file system of {host.disk_path}, {limits.disk_gib:g} GiB needed"
+        evidence = (
+            f"{host.disk_gib:.1f} GiB free on the file system of {host.disk_path}, {limits.disk_gib:g} GiB needed"
+        )
         fix = "free some space, or set rehearsal_cluster_state_dir to a folder on another disk"
         findings.append(Finding("REHEARSAL_DISK", "error", "disk", evidence, fix))
+    if host.watchers_used + WATCHERS > host.watchers_limit:
+        evidence = f"about {host.watchers_used} of {host.watchers_limit} are in use, a cluster needs {WATCHERS}"
+        fix = "remove another rehearsal cluster, or raise it: sysctl fs.inotify.max_user_instances=512"
+        findings.append(Finding("REHEARSAL_LIMIT", "error", "fs.inotify.max_user_instances", evidence, fix))
     return findings
 
 
@@ -168,7 +180,7 @@ def overlaps(network: ipaddress.IPv4Network, routes: t.Iterable[Route], interfac
 def choose_subnet(
     name: str, wanted: str, address_range: str, recorded: t.Mapping[str, str], routes: t.Sequence[Route]
 ) -> tuple[str, list[Finding]]:
-    """The /30 of a cluster: the wanted one, else the one it had, else the first for the default name, else a free one."""
+    """The wanted /30, else the one that the cluster had, else the first for the default name, else a free one."""
     interface = f"lwe-{name}"
     taken = {subnet for cluster, subnet in recorded.items() if cluster != name}
     subnets = [str(item) for item in ipaddress.IPv4Network(address_range).subnets(new_prefix=30)]

@@ -184,18 +184,23 @@ def kubeconfig(server: str, cluster: str, user: str, authority: bytes, pair: tup
         return base64.b64encode(content).decode()
 
     key, certificate = pair
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": cluster, "cluster": {"server": server, "certificate-authority-data": text(authority)}}],
-            "users": [{"name": user, "user": {"client-certificate-data": text(certificate), "client-key-data": text(key)}}],
-            "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user}}],
-            "current-context": cluster,
-            "preferences": {},
-        },
-        indent=1,
-    ) + "\n"
+    place = {"server": server, "certificate-authority-data": text(authority)}
+    identity = {"client-certificate-data": text(certificate), "client-key-data": text(key)}
+    return (
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": cluster, "cluster": place}],
+                "users": [{"name": user, "user": identity}],
+                "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user}}],
+                "current-context": cluster,
+                "preferences": {},
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
 def read(path: pathlib.Path) -> bytes:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sandbox of a rehearsal cluster: how it is found, started and ended. Private to the collection; it may change at any time."""
+"""How the sandbox of a rehearsal cluster is found, started and ended. Private to the collection; it may change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ import typing as t
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _rehearsal_cgroups as cgroups
 
-NAMESPACES = ("--mount", "--pid", "--net", "--uts", "--ipc")
 #: Files that only a new start of the sandbox can take up, relative to the cluster's folder.
 BOOT_FILES = ("etc/topology.json", "lib/init.py", "lib/boot.py", "lib/node_init.py")
 
@@ -126,7 +125,13 @@ def unpack(paths: Paths, archive: pathlib.Path, sha256: str) -> bool:
 def boot_plan(paths: Paths, name: str, programs: t.Mapping[str, str], images: str, digest: str) -> dict[str, t.Any]:
     binds: list[list[t.Any]] = [[str(paths.cluster), "/cluster", False], [images, "/images", True]]
     binds += [[path, f"/usr/local/bin/{program}", True] for program, path in sorted(programs.items())]
-    return {"root": str(paths.root), "hostname": f"{name}-control", "binds": binds, "digest": digest}
+    return {
+        "root": str(paths.root),
+        "hostname": f"{name}-control",
+        "binds": binds,
+        "digest": digest,
+        "cgroups": [str(file) for file in cgroups.process_files(name)],
+    }
 
 
 def start(paths: Paths, name: str, nodes: t.Sequence[str], plan: t.Mapping[str, t.Any]) -> None:
@@ -137,15 +142,12 @@ def start(paths: Paths, name: str, nodes: t.Sequence[str], plan: t.Mapping[str, 
     paths.boot.unlink(missing_ok=True)
     plan_file = paths.cluster / "run/plan.json"
     plan_file.write_text(json.dumps(plan))
-    network = os.open("/proc/self/ns/net", os.O_RDONLY)
-    command = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--propagation", "private",
-               sys.executable, str(paths.cluster / "lib/init.py"), str(plan_file), str(network)]  # fmt: skip
+    command = [sys.executable, str(paths.cluster / "lib/init.py"), "launch", str(plan_file)]
+    environment = {"PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])}
     with paths.boot_log.open("wb") as log:
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
-            pass_fds=(network,), preexec_fn=lambda: cgroups.join(name), env={"PATH": os.environ.get("PATH", os.defpath)},
-        )  # fmt: skip
-    os.close(network)
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment, start_new_session=True
+        )
 
 
 def stop(name: str, limit: float) -> bool:
@@ -164,7 +166,7 @@ def stop(name: str, limit: float) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(member, signal.SIGKILL)
     if not wait_until(lambda: not cgroups.members(name), 10):
-        raise SandboxError(f"processes {cgroups.members(name)} of cluster {name} survive SIGKILL; look at their state in ps")
+        raise SandboxError(f"processes {cgroups.members(name)} survive SIGKILL; look at their state in ps")
     return True
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Talks to the supervisord of a rehearsal cluster over its socket. Private to the collection; it may change at any time."""
+"""Talks to the supervisord of a rehearsal cluster. Private to the collection; it may change at any time."""
 
 from __future__ import annotations
 

@@ -275,6 +275,18 @@ def timestamp(text: str | None) -> float | None:
     return datetime.fromisoformat(text).timestamp() if text else None
 
 
+def started_since(pod: JsonObject, now: float | None) -> float:
+    """Seconds since the last container without a probe started, infinite when each has one or none runs."""
+    probes = {"readinessProbe", "startupProbe"}
+    started = [
+        timestamp(entry["state"]["running"].get("startedAt"))
+        for spec, entry in container_statuses(pod)
+        if "running" in (entry.get("state") or {}) and not probes & set(spec)
+    ]
+    known = [when for when in started if when is not None]
+    return now - max(known) if known and now is not None else float("inf")
+
+
 def event_time(event: JsonObject) -> float | None:
     series = event.get("series") or {}
     candidates = (

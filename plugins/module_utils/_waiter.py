@@ -40,6 +40,7 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._troubles import (
     name_of,
     pod_stage,
     pod_troubles,
+    started_since,
 )
 
 Outcome = t.Literal["waiting", "ready", "failed", "timeout"]
@@ -55,6 +56,8 @@ EVENT_MEMORY = 150.0
 #: A trouble that was away for so long starts anew (CrashLoopBackOff alternates with Running).
 FORGET = 30.0
 RECREATIONS = 2
+#: A container without probes is Ready the moment it starts, also one that ends at once.
+SETTLE = 5.0
 
 _COUNTS: tuple[tuple[str, str, str], ...] = (
     ("groups_ready", "groups_desired", "groups"),
@@ -230,6 +233,8 @@ class Assessor:
         pods = tuple(found) if target.kind == "Pod" else tuple(pod for mine in related for pod in mine.pods)
         self._track_groups(pods)
         state, detail = _worst(verdicts, wanted)
+        if state == "ready" and (young := [pod for pod in pods if started_since(pod, seen.server_time) < SETTLE]):
+            state, detail = "progressing", f"{len(young)} pods without probes started less than {SETTLE:g} s ago"
         stages = Counter(filter(None, map(pod_stage, pods)))
         counts: Counter[str] = Counter()
         for verdict in verdicts:

@@ -8,7 +8,7 @@ module: inventory_receipt
 short_description: Tell what of a deployment exists, and what a removal did about it
 version_added: 1.0.0
 author:
-  - llmd.wide_ep contributors
+  - llmd.wide_ep contributors (!UNKNOWN)
 description:
   - Looks at every kind that the API server lists, by metadata alone, in the deployment's namespace and outside of
     namespaces. Ours are objects with the label of the deployment, objects of its Helm release, and what controllers

@@ -8,7 +8,7 @@ module: pd_proof
 short_description: Prove that requests are answered, and disaggregated for real
 version_added: 1.0.0
 author:
-  - llmd.wide_ep contributors
+  - llmd.wide_ep contributors (!UNKNOWN)
 description:
   - Finds the endpoint as the guide does and sends completion, chat, streaming and long requests with distinct prompts
     to it, from a pod inside the cluster.

@@ -12,8 +12,8 @@ author:
   - llmd.wide_ep contributors (!UNKNOWN)
 description:
   - Renders many Jinja templates and copies many files with one task, where one task per file would take a minute.
-  - A template may call C(digest) with paths under O(dest) and gets a hash of these files as they are after the run, in check
-    mode too. Files are rendered in the order of O(files).
+  - A template may call C(digest) with paths under O(dest) and gets a hash of these files as they are after the run, in
+    check mode too. Files are rendered in the order of O(files).
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
@@ -152,7 +152,7 @@ class Renderer:
                 undefined=jinja2.StrictUndefined,
                 trim_blocks=True,
                 keep_trailing_newline=True,
-                autoescape=False,  # noqa: S701 - configuration files, not pages
+                autoescape=False,
             )
             environment.globals["digest"] = self.digest
             self.environments[folder] = environment

@@ -158,7 +158,7 @@ class PkiKeeper:
             for item in module.params["certificates"]
         ]
         self.kubeconfigs: list[dict[str, t.Any]] = module.params["kubeconfigs"]
-        self.now = datetime.datetime.now(datetime.timezone.utc)
+        self.now = datetime.datetime.now(datetime.UTC)
         self.renewed: dict[str, str] = {}
         self.files: list[Wanted] = []
 

@@ -94,6 +94,7 @@ subnet:
   returned: success
 """
 
+import contextlib
 import gzip
 import ipaddress
 import json
@@ -101,13 +102,14 @@ import os
 import pathlib
 import platform
 import shutil
+import sys
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _rehearsal_checks as checks
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import has_errors, report
-from ansible_collections.llmd.wide_ep.plugins.module_utils._rehearsal_cgroups import members
+from ansible_collections.llmd.wide_ep.plugins.module_utils._rehearsal_cgroups import members, running_clusters
 from ansible_collections.llmd.wide_ep.plugins.module_utils._rehearsal_files import nearest_existing
 
 ARGUMENTS: dict[str, t.Any] = {
@@ -135,8 +137,17 @@ def read_kernel() -> dict[str, bool | None]:
     return checks.parse_kernel(read_text(f"/boot/config-{platform.release()}"))
 
 
+def count_watchers() -> int:
+    """Inotify instances in use. Without privileges others' are not seen, so a cluster counts as its usual share."""
+    seen = 0
+    for descriptor in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            seen += os.readlink(descriptor) == "anon_inode:inotify"
+    return max(seen, checks.WATCHERS * len(running_clusters()))
+
+
 def read_host(name: str, state_dir: pathlib.Path) -> checks.Host:
-    linux = platform.system() == "Linux"
+    running = platform.system() == "Linux" and bool(members(name))
     folder = nearest_existing(state_dir)
     return checks.Host(
         system=platform.system(),
@@ -148,8 +159,10 @@ def read_host(name: str, state_dir: pathlib.Path) -> checks.Host:
         kernel=read_kernel(),
         commands={command: shutil.which(command, path=PATH) is not None for command in checks.HOST_COMMANDS},
         routes=checks.parse_routes(read_text("/proc/net/route")),
-        running=linux and bool(members(name)),
+        running=running,
         state_exists=(state_dir / "cluster").exists(),
+        watchers_used=0 if running else count_watchers(),
+        watchers_limit=int(read_text("/proc/sys/fs/inotify/max_user_instances") or sys.maxsize),
     )
 
 

@@ -11,10 +11,10 @@ version_added: 1.0.0
 author:
   - llmd.wide_ep contributors (!UNKNOWN)
 description:
-  - A sandbox is a set of own mount, pid, network, uts and ipc namespaces with a root file system of its own, in which supervisord
-    is process 1. The host sees one veth interface with one address, one tree of control groups and one folder.
-  - Starts it if it does not run, restarts the programs whose configuration changed, restarts all of it if its network or its
-    programs changed, and waits until every node is ready.
+  - A sandbox is a set of own mount, pid, network, uts and ipc namespaces with a root file system of its own, in which
+    supervisord is process 1. The host sees one veth interface with one address, one tree of control groups, one folder.
+  - Starts it if it does not run, restarts the programs whose configuration changed, restarts all of it if its network
+    or its programs changed, and waits until every node is ready.
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
@@ -146,7 +146,7 @@ class SandboxManager:
         ended = sandbox.stop(self.name, self.params["stop_timeout"])
         # The kernel takes a network namespace down after its last process is gone.
         if not sandbox.wait_until(lambda: not self.interface.exists(), 20):
-            raise sandbox.SandboxError(f"interface {self.interface.name} outlives the cluster; remove it with ip link delete")
+            raise sandbox.SandboxError(f"{self.interface.name} outlives the cluster; remove it with ip link delete")
         return ended
 
     def check_address(self) -> None:

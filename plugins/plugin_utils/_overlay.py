@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import typing as t
 
 #: Lists whose items have a key, as Kubernetes' own strategic merge knows them. A LeaderWorkerSet is a custom resource,
@@ -34,7 +33,16 @@ def merge(base: t.Any, patch: t.Any, list_name: str = "") -> t.Any:
     key = LIST_KEYS.get(list_name)
     if key and isinstance(base, list) and isinstance(patch, list):
         return _merge_lists(base, patch, key)
-    return copy.deepcopy(patch)
+    return plain(patch)
+
+
+def plain(value: t.Any) -> t.Any:
+    """A copy in plain types. copy.deepcopy follows the tags of templated values into the template engine: 40 s a set."""
+    if isinstance(value, t.Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
 
 
 def merge_all(layers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
@@ -45,7 +53,7 @@ def merge_all(layers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
 
 
 def _merge_mappings(base: t.Mapping[str, t.Any], patch: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    merged = {key: copy.deepcopy(value) for key, value in base.items() if key not in patch}
+    merged = {key: plain(value) for key, value in base.items() if key not in patch}
     for key, value in patch.items():
         if value is None:
             continue
@@ -62,6 +70,6 @@ def _empty_like(value: t.Any) -> t.Any:
 
 def _merge_lists(base: list[t.Any], patch: list[t.Any], key: str) -> list[t.Any]:
     patches = {item[key]: item for item in patch}
-    merged = [merge(item, patches[item[key]]) if item[key] in patches else copy.deepcopy(item) for item in base]
+    merged = [merge(item, patches[item[key]]) if item[key] in patches else plain(item) for item in base]
     known = {item[key] for item in base}
-    return merged + [copy.deepcopy(item) for item in patch if item[key] not in known]
+    return merged + [plain(item) for item in patch if item[key] not in known]

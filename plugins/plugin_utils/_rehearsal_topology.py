@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every name and address of a rehearsal cluster, from its few inputs. Private to the collection; it may change at any time."""
+"""Every name and address of a rehearsal cluster. Private to the collection; it may change at any time."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ def check_faults(faults: t.Sequence[t.Mapping[str, t.Any]], nodes: t.Sequence[t.
         ends = [fault.get("source")] + ([fault.get("target")] if kind == "drop" else [])
         for end in ends:
             if end not in known:
-                raise TopologyError(f"fabric fault {dict(fault)!r}: {end!r} is no rail, write for example {min(known)!r}")
+                raise TopologyError(
+                    f"fabric fault {dict(fault)!r}: {end!r} is no rail, {min(known, default='none')!r} is"
+                )
         if kind == "mtu" and not 68 <= int(fault.get("mtu", 0)) <= 65535:
             raise TopologyError(f"fabric fault {dict(fault)!r}: mtu must be between 68 and 65535")
 
@@ -106,8 +108,9 @@ def topology(
     name: str,
     subnet: str,
     profile: t.Mapping[str, t.Any],
-    gpu_nodes: int,
-    fabric: str,
+    *,
+    gpu_nodes: int = 4,
+    fabric: str = "full_mesh",
     faults: t.Sequence[t.Mapping[str, t.Any]] = (),
 ) -> dict[str, t.Any]:
     """The whole cluster as plain data, from which every configuration file is rendered."""

@@ -51,7 +51,7 @@ def call(method: str, url: str, body: Json | None, timeout: float) -> Reply:
     except TimeoutError:
         return Reply(None, {}, "", f"no answer within {timeout:g} s")
     except (OSError, http.client.HTTPException) as error:
-        return Reply(None, {}, "", str(error) or type(error).__name__)
+        return Reply(None, {}, "", getattr(error, "strerror", None) or str(error) or type(error).__name__)
     else:
         return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, text, None)
     finally:

@@ -318,12 +318,24 @@ PLAY = """
 """
 
 
+STARTS_SLOWLY = {
+    "image": SHELL,
+    "command": ["sh", "-c", "sleep 4; touch /tmp/up; sleep 600"],
+    "startupProbe": {"exec": {"command": ["test", "-f", "/tmp/up"]}, "periodSeconds": 1, "failureThreshold": 60},
+}
+
+
 @pytest.mark.parametrize(
-    ("image", "ending"),
-    [(PAUSE, (0, "web 0/1 ready")), (NO_SUCH_IMAGE, (2, "ERROR IMAGE_NOT_FOUND"))],
+    ("container", "ending"),
+    [
+        (STARTS_SLOWLY, (0, "  web 0/1 ready, starting 1; 0 of 1 ready; 0:0")),
+        ({"image": "X:1"}, (2, "ERROR IMAGE_NOT_FOUND")),
+    ],
 )
-def test_action(client: Client, namespace: str, tmp_path: pathlib.Path, image: str, ending: tuple[int, str]) -> None:
-    apply(client, namespace, deployment(image=image))
+def test_action(
+    client: Client, namespace: str, tmp_path: pathlib.Path, container: dict[str, t.Any], ending: tuple[int, str]
+) -> None:
+    apply(client, namespace, deployment(**container))
     play = tmp_path / "play.yml"
     play.write_text(PLAY.format(kubeconfig=KUBECONFIG, namespace=namespace))
     command = [pathlib.Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", play]

@@ -224,16 +224,24 @@ class Engine:
         return [Task(f"{row.name}.tar (Debian {row.suite})", row.seconds) for row in rows]
 
     def build_family(self, wanted: Target, row: Family, lacking: Mapping[str, str], progress: Progress) -> None:
-        """Build a family's missing programs; its folder changes in one step."""
+        """Build a family's missing programs; its folder changes in one step, also when only some could be built."""
         folder = wanted.folders[row.name]
+        stopped: BaseException | None = None
         with self.cache.scratch(row.name) as scratch, self.cache.new_folder(folder) as fresh:
             work = programs.FamilyBuild(row, self.cache, wanted.go, env=self.env, fresh=fresh, scratch=scratch)
             work.keep(folder, [program for program in row.programs if program.name not in lacking])
-            for program in row.programs:
-                if program.name in lacking:
-                    with progress.task() as tick:
-                        work.build(program, tick)
+            try:
+                for program in row.programs:
+                    if program.name in lacking:
+                        with progress.task() as tick:
+                            work.build(program, tick)
+            except BaseException as error:
+                if not work.sums:
+                    raise
+                stopped = error
             work.finish()
+        if stopped is not None:
+            raise stopped
 
     def build_systems(self, wanted: Target, lacking: Missing, progress: Progress) -> None:
         """Make the missing file systems, with one apt per suite."""

@@ -116,7 +116,8 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "router",
         "v0.7.1",
-        # Its own llm-d-kv-cache v0.7.1 does not resolve on the module proxy; 0.8.1 is source-compatible.
+        # Its own llm-d-kv-cache v0.7.1 does not resolve on the module proxy; 0.8.1 and 0.9.0 (which the simulator
+        # asks for, and the workspace therefore selects) are source-compatible.
         ("github.com/llm-d/llm-d-inference-scheduler v0.7.1", "github.com/llm-d/llm-d-kv-cache v0.8.1"),
         (
             Program("epp", "github.com/llm-d/llm-d-inference-scheduler/cmd/epp", 26),

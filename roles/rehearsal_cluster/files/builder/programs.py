@@ -151,5 +151,8 @@ class FamilyBuild:
         self.sums[program.name] = sha256_file(target)
 
     def finish(self) -> None:
-        """Record the checksums."""
+        """Record the checksums of what is finished and drop the rest."""
+        for path in self.fresh.iterdir():
+            if path.name not in self.sums:
+                path.unlink()
         write_json(self.fresh / SUMS, self.sums)

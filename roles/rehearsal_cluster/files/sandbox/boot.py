@@ -88,10 +88,11 @@ def node_links(topology: Data, node: Data) -> list[str]:
 
 
 def fault_rules(drops: t.Sequence[Data]) -> str:
-    """One-way losses. Rails of one subnet meet in a bridge, others in the routing: a rule in both families covers each pair."""
+    """One-way losses, in both families: rails of one subnet meet in a bridge, others in the routing."""
     rules = [f"    ip saddr {drop['source']} ip daddr {drop['target']} drop" for drop in drops]
     chain = ["  chain forward {", "    type filter hook forward priority 0;", *rules, "  }"]
-    return "\n".join(line for family in ("bridge", "inet") for line in (f"table {family} fabric {{", *chain, "}")) + "\n"
+    tables = [line for family in ("bridge", "inet") for line in (f"table {family} fabric {{", *chain, "}")]
+    return "\n".join(tables) + "\n"
 
 
 def start_node(topology: Data, node: Data) -> subprocess.Popen[bytes]:
@@ -107,8 +108,8 @@ def start_node(topology: Data, node: Data) -> subprocess.Popen[bytes]:
 def keep_mounts(node: Data, process: subprocess.Popen[bytes]) -> None:
     """Hold the node's mount namespace open in PID 1, where programs find it as ``/proc/1/fd/<number>``.
 
-    Linux 6.18 numbers namespaces per processor, and then refuses at random to keep one in a file as ``unshare --mount=FILE``
-    does (EINVAL). supervisord closes the descriptors below its ``minfds`` (1024) only.
+    Linux 6.18 refuses at random (EINVAL) to keep one in a file as ``unshare --mount=FILE`` does, since it numbers
+    namespaces per processor. supervisord closes the descriptors below its ``minfds`` (1024) only.
     """
     assert process.stdout is not None
     if process.stdout.readline() != b"mounted\n":

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """First program of the sandbox: makes the cluster's own root file system the only one that its processes see.
 
-Runs with the host's Python as PID 1 of fresh mount, pid, network, uts and ipc namespaces, then replaces itself by
-``boot.py`` of the new root. Everything mounted here vanishes with the namespaces.
+Runs with the host's Python: ``launch`` goes into the cluster's control groups and fresh namespaces, ``enter`` is PID 1 there,
+mounts, and replaces itself by ``boot.py`` of the new root. Everything mounted vanishes with the namespaces.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import typing as t
 
+NAMESPACES = ("--mount", "--pid", "--net", "--uts", "--ipc")
 #: The kubelet insists on these values. They belong to the whole machine, so it is shown files instead of the real ones.
 KERNEL_TUNABLES = {
     "vm/overcommit_memory": "1",
@@ -75,8 +76,17 @@ def keep_host_network(root: pathlib.Path, descriptor: int) -> None:
     mount("--bind", f"/proc/self/fd/{descriptor}", str(handle), keep=(descriptor,))
 
 
-def main(plan_path: str, descriptor: int) -> None:
-    plan = json.loads(pathlib.Path(plan_path).read_text())
+def launch(plan_path: str, plan: t.Mapping[str, t.Any]) -> None:
+    for file in plan["cgroups"]:
+        pathlib.Path(file).write_text(str(os.getpid()))
+    network = os.open("/proc/self/ns/net", os.O_RDONLY)
+    os.set_inheritable(network, True)
+    program = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--propagation", "private",
+               sys.executable, __file__, "enter", plan_path, str(network)]  # fmt: skip
+    os.execvp(program[0], program)
+
+
+def enter(plan: t.Mapping[str, t.Any], descriptor: int) -> None:
     root = pathlib.Path(plan["root"])
     socket.sethostname(plan["hostname"])
     mount_root(root, plan["binds"])
@@ -94,5 +104,12 @@ def main(plan_path: str, descriptor: int) -> None:
     os.execve(program[0], program, environment)
 
 
+def main(action: str, plan_path: str, *rest: str) -> None:
+    plan = json.loads(pathlib.Path(plan_path).read_text())
+    if action == "launch":
+        launch(plan_path, plan)
+    enter(plan, int(rest[0]))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -155,7 +155,8 @@ class Steward:
 
 def write_status(steward: Steward, waiting: t.Mapping[str, str]) -> None:
     new = STATUS.with_suffix(".new")
-    new.write_text(json.dumps({"digest": steward.digest, "ready": not waiting, "waiting": waiting, "time": time.time()}))
+    status = {"digest": steward.digest, "ready": not waiting, "waiting": waiting, "time": time.time()}
+    new.write_text(json.dumps(status))
     new.replace(STATUS)
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start a program once what it needs is there: ``wait_for.py [--limit SECONDS] tcp:HOST:PORT|unix:PATH ... -- PROGRAM``.
+"""Start a program once what it needs is there: ``wait_for.py [--limit SECONDS] tcp:HOST:PORT|unix:PATH -- PROGRAM``.
 
 A supervisor starts everything at once; programs that give up early would only add restarts to the log.
 """
@@ -16,9 +16,9 @@ import time
 
 
 def is_open(target: str) -> bool:
-    kind, _, rest = target.partition(":")
+    kind, _colon, rest = target.partition(":")
     family = socket.AF_UNIX if kind == "unix" else socket.AF_INET
-    host, _, port = rest.rpartition(":")
+    host, _colon, port = rest.rpartition(":")
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
         try:
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
                 print(f"{program[0]}: {target} did not answer within {options.limit:g} s", file=sys.stderr)
                 return 1
             time.sleep(0.1)
-    os.execvp(program[0], program)
+    return os.execvp(program[0], program)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,12 @@ def make(kind: str, name: str, namespace: str = NAMESPACE, **changes: t.Any) -> 
 
 NAMESPACE_OURS = make("Namespace", NAMESPACE, "", labels=LABEL)
 LWS_NAMESPACE = make("Namespace", "lws-system", "", labels=SHARED)
-LWS_CRD = make("CustomResourceDefinition", "leaderworkersets.leaderworkerset.x-k8s.io", "")
+LWS_CRD = make(
+    "CustomResourceDefinition",
+    "leaderworkersets.leaderworkerset.x-k8s.io",
+    "",
+    plural="customresourcedefinitions.apiextensions.k8s.io",
+)
 TENANT = make("ConfigMap", "of-a-colleague")
 
 #: object, and whose it is
@@ -110,9 +115,9 @@ def test_receipt_of_a_clean_removal() -> None:
     assert [one["name"] for one in receipt.removed] == [NAMESPACE, "a"]
     assert receipt.left_over == ()
     assert {kept.what: kept.command for kept in receipt.kept} == {
-        "Namespace lws-system": "kubectl delete namespaces lws-system",
+        "Namespace lws-system": "kubectl delete namespace lws-system",
         "CustomResourceDefinition leaderworkersets.leaderworkerset.x-k8s.io": (
-            "kubectl delete customresourcedefinitions leaderworkersets.leaderworkerset.x-k8s.io"
+            "kubectl delete crd leaderworkersets.leaderworkerset.x-k8s.io"
         ),
         "Helm release lws-system/lws": "helm uninstall lws --namespace lws-system",
     }
@@ -187,7 +192,16 @@ def test_parse_discovery_takes_what_can_be_listed_in_the_preferred_version() -> 
         "items": [
             {
                 "metadata": {},
-                "versions": [{"version": "v1", "resources": [resource("pods", "Pod"), resource("events", "Event")]}],
+                "versions": [
+                    {
+                        "version": "v1",
+                        "resources": [
+                            resource("pods", "Pod"),
+                            resource("events", "Event"),
+                            resource("endpoints", "Endpoints"),
+                        ],
+                    }
+                ],
             },
             {
                 "metadata": {"name": "example.org"},

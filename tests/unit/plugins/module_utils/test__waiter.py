@@ -87,6 +87,22 @@ def test_stable_for_starts_again_after_a_relapse() -> None:
     assert (last.outcome, round(last.elapsed)) == ("ready", 9)
 
 
+def test_a_container_without_probes_is_ready_only_after_a_while() -> None:
+    """It may crash at once: Ready for an instant, then CrashLoopBackOff."""
+    pod = lws_pod()
+    pod["spec"]["containers"] = [{"name": "vllm"}]
+    pod["status"]["containerStatuses"][0]["state"] = {"running": {"startedAt": "1970-01-01T00:16:40Z"}}
+    cluster = cluster_of(lws(size=1), pod)
+    cluster.server_time = 1001.0
+
+    def later() -> None:
+        cluster.server_time = 1006.0
+
+    shots = run(cluster, {3: later})
+    assert "1 pods without probes started less than 5 s ago" in shots[0].line()
+    assert (shots[-1].outcome, round(shots[-1].elapsed)) == ("ready", 3)
+
+
 def test_timeout_is_kept_to_the_second() -> None:
     last = run(cluster_of(deployment(ready=False)), targets=(EPP,), timeout=7.5, interval=2)[-1]
     assert last.outcome == "timeout"

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +18,14 @@ import yaml
 
 ROOT = Path(__file__).parents[4]
 VLLM = ROOT / "roles/rehearsal_cluster/files/images/vllm/stand_in.py"
+SPEC = importlib.util.spec_from_file_location("stand_in", VLLM)
+assert SPEC
+assert SPEC.loader
+stand_in = importlib.util.module_from_spec(SPEC)
+# Dataclasses look their module up.
+sys.modules[SPEC.name] = stand_in
+SPEC.loader.exec_module(stand_in)
+DATA = json.loads(stand_in.DATA.read_text(encoding="utf-8"))
 RENDERED = sorted((ROOT / "tests/data/rendered").glob("*.yaml"))
 TIERS = ("prefill", "decode")
 
@@ -53,9 +64,7 @@ ACCEPTED = {
 
 @pytest.mark.parametrize("arguments", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_accepts_what_vllm_accepts(arguments: list[str]) -> None:
-    done = vllm("serve", "org/model", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("--model org/model --port 8000 ")
+    assert stand_in.parse(["serve", "org/model", *arguments], DATA).model_tag == "org/model"
 
 
 REFUSED = {
@@ -85,14 +94,21 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_fails_where_vllm_fails(arguments: list[str], code: int, message: str) -> None:
-    done = vllm("serve", "org/model", *arguments)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert message in done.stderr
+def test_fails_where_vllm_fails(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        stand_in.parse(["serve", "org/model", *arguments], DATA)
+    # A text is printed and ends the interpreter with 1.
+    found = (1, stop.value.code) if isinstance(stop.value.code, str) else (stop.value.code, capsys.readouterr().err)
+    assert found[0] == code
+    assert message in str(found[1])
 
 
 def test_needs_a_model_and_a_known_command() -> None:
-    assert "No model specified" in vllm("serve").stderr
+    no_model, unknown = vllm("serve"), vllm("serve", "org/model", "--bogus")
+    assert (no_model.returncode, no_model.stdout, "No model specified" in no_model.stderr) == (1, "", True)
+    assert (unknown.returncode, unknown.stdout) == (2, "")
     assert vllm("server", "org/model").returncode == 2
     assert vllm("--version").stdout.strip() == "0.19.1"
 
@@ -122,6 +138,63 @@ def test_the_simulator_has_the_capacity_of_all_local_ranks() -> None:
     assert "--force-dummy-tokenizer" in words
 
 
+@pytest.fixture
+def rpc_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start_member(port: int, start: int, size: int = 16, timeout: str = "20") -> subprocess.Popen[str]:
+    numbers = ["-dp", str(size), "-dpl", "8", "-dpr", str(start), "-dpa", "127.0.0.1", "-dpp", str(port)]
+    return subprocess.Popen(
+        [sys.executable, str(VLLM), "serve", "org/model", "--data-parallel-hybrid-lb", *numbers],
+        env={"STAND_IN_SIMULATOR": "echo", "PATH": "/usr/bin:/bin", "STAND_IN_GROUP_TIMEOUT_SECONDS": timeout},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+GROUPS = {
+    "the worker first": ([(8, 16), (0, 16)], [0, 0]),
+    "three pods": ([(0, 24), (16, 24), (8, 24)], [0, 0, 0]),
+    "a rank twice": ([(0, 16), (4, 16)], [1, 1]),
+    "another size": ([(0, 16), (8, 24)], [1, 1]),
+}
+
+
+@pytest.mark.parametrize(("members", "codes"), GROUPS.values(), ids=GROUPS.keys())
+def test_a_group_starts_when_its_ranks_are_whole(
+    members: list[tuple[int, int]], codes: list[int], rpc_port: int
+) -> None:
+    pods = [start_member(rpc_port, start, size) for start, size in members]
+    outputs = [pod.communicate(timeout=30) for pod in pods]
+    assert [pod.returncode for pod in pods] == codes, outputs
+    assert [bool(out) for out, _err in outputs] == [code == 0 for code in codes]
+
+
+@pytest.mark.parametrize(
+    ("start", "message"), [(0, "ranks [8, 9, 10, 11, 12, 13, 14, 15] did not join"), (8, "did not start in time")]
+)
+def test_a_pod_does_not_serve_without_its_group(start: int, message: str, rpc_port: int) -> None:
+    pod = start_member(rpc_port, start, timeout="1")
+    out, err = pod.communicate(timeout=30)
+    assert (pod.returncode, out) == (1, "")
+    assert message in err
+
+
+def test_a_waiting_pod_ends_when_it_is_told_to(rpc_port: int) -> None:
+    pod = start_member(rpc_port, 8)
+    assert pod.stderr
+    while "group at" not in pod.stderr.readline():
+        assert pod.poll() is None
+    pod.terminate()
+    pod.communicate(timeout=10)
+    assert pod.returncode == 143
+
+
 def script_of(path: Path, tier: str) -> tuple[str, dict[str, str]]:
     objects = yaml.safe_load(path.read_text(encoding="utf-8"))["items"]
     workload = next(item for item in objects if item["metadata"]["name"].endswith(tier))
@@ -135,7 +208,7 @@ def test_accepts_every_rendered_manifest(path: Path, tier: str, tmp_path: Path) 
     script, environment = script_of(path, tier)
     (tmp_path / "vllm").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{VLLM}" "$@"\n', encoding="utf-8")
     (tmp_path / "vllm").chmod(0o755)
-    group = {"LWS_GROUP_SIZE": "2", "LWS_WORKER_INDEX": "1", "LWS_LEADER_ADDRESS": "leader"}
+    group = {"LWS_GROUP_SIZE": "1", "LWS_WORKER_INDEX": "0", "LWS_LEADER_ADDRESS": "leader"}
     done = subprocess.run(
         ["bash", "-c", script.replace("find /dev/shm -type f -delete", "")],
         env={**environment, **group, "STAND_IN_SIMULATOR": "echo", "PATH": f"{tmp_path}:/usr/bin:/bin"},

@@ -13,10 +13,12 @@ import argparse
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +28,11 @@ SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/
 # vLLM reads these two from the model's configuration; the rehearsal has no model.
 DEFAULT_CONTEXT = 163840
 DEFAULT_SEQUENCES_PER_RANK = 256
+# vllm/config/parallel.py, data_parallel_rpc_port
+DEFAULT_RPC_PORT = 29550
+RETRY_SECONDS = 0.2
+# Every scrape of its metrics makes the simulator grow, to 280 MB in minutes; under a limit it collects its garbage.
+MEMORY_LIMIT = "128MiB"
 
 TRUE_WORDS = {"1", "true", "t", "yes", "y", "on"}
 FALSE_WORDS = {"0", "false", "f", "no", "n", "off"}
@@ -345,6 +352,92 @@ def parse(arguments: list[str], data: dict[str, Any]) -> argparse.Namespace:
     return given
 
 
+# --- The data-parallel group ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The ranks of one pod in its group."""
+
+    start: int
+    local: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"ranks {self.start}-{self.start + self.local - 1} of {self.size}"
+
+    @property
+    def numbers(self) -> set[int]:
+        return set(range(self.start, self.start + self.local))
+
+
+def lead_group(port: int, own: Ranks, deadline: float) -> None:
+    """Wait until every rank of the group has joined exactly once, then let all go."""
+    joined = own.numbers
+    members: list[socket.socket] = []
+    with socket.create_server(("", port)) as server:
+        while len(joined) < own.size:
+            server.settimeout(max(0.1, deadline - time.monotonic()))
+            try:
+                member, _address = server.accept()
+            except TimeoutError:
+                missing = sorted(set(range(own.size)) - joined)
+                raise SystemExit(f"RuntimeError: data-parallel ranks {missing} did not join in time") from None
+            other = receive_ranks(member)
+            if other is None:
+                continue
+            if other.size != own.size or joined & other.numbers or not other.numbers <= set(range(own.size)):
+                member.sendall(b"refused\n")
+                raise SystemExit(f"RuntimeError: {other} do not fit a group of {own.size} with {sorted(joined)}")
+            joined |= other.numbers
+            members.append(member)
+        for member in members:
+            member.sendall(b"go\n")
+            member.close()
+
+
+def receive_ranks(member: socket.socket) -> Ranks | None:
+    member.settimeout(5)
+    try:
+        with member.makefile("r", encoding="utf-8") as stream:
+            return Ranks(**json.loads(stream.readline()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def follow_group(address: str, port: int, own: Ranks, deadline: float) -> None:
+    answer = ""
+    while answer != "go":
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise SystemExit(f"RuntimeError: the data-parallel group at {address}:{port} did not start in time")
+        try:
+            with socket.create_connection((address, port), timeout=5) as leader:
+                leader.sendall((json.dumps(asdict(own)) + "\n").encode())
+                leader.settimeout(left)
+                answer = leader.makefile("r", encoding="utf-8").readline().strip()
+        except OSError:
+            # The leader has no address yet, or does not listen yet: ask again until it does.
+            time.sleep(RETRY_SECONDS)
+        if answer == "refused":
+            raise SystemExit(f"RuntimeError: the data-parallel group at {address}:{port} refused {own}")
+
+
+def join_group(given: argparse.Namespace) -> None:
+    """Like vLLM, a pod serves when all ranks of its group are there: those of the leader and those that join it."""
+    own = Ranks(given.data_parallel_start_rank or 0, given.data_parallel_size_local or 1, given.data_parallel_size or 1)
+    if own.size <= own.local or not given.data_parallel_address:
+        return
+    port = given.data_parallel_rpc_port or DEFAULT_RPC_PORT
+    deadline = time.monotonic() + float(os.environ.get("STAND_IN_GROUP_TIMEOUT_SECONDS", "600"))
+    log("INFO", f"{own}: group at {given.data_parallel_address}:{port}")
+    if own.start == 0:
+        lead_group(port, own, deadline)
+    else:
+        follow_group(given.data_parallel_address, port, own, deadline)
+    log("INFO", f"all {own.size} ranks have joined")
+
+
 # --- Becoming the simulator -----------------------------------------------------------------------------------------
 
 
@@ -388,9 +481,16 @@ def main() -> NoReturn:
     data = json.loads(DATA.read_text(encoding="utf-8"))
     given = parse(sys.argv[1:], data)
     arguments = simulator_arguments(given, dict(os.environ))
-    log("INFO", f"vLLM {data['source']['version']} accepts these arguments; starting {SIMULATOR} {' '.join(arguments)}")
+    log(
+        "INFO", f"vLLM {data['source']['version']} accepts these arguments; to start: {SIMULATOR} {' '.join(arguments)}"
+    )
+    # Process 1 of a container has no default action for a signal: without this a pod waits for its grace period to end.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
     time.sleep(float(os.environ.get("STAND_IN_START_DELAY_SECONDS", "0")))
-    os.execvpe(SIMULATOR, [SIMULATOR, *arguments], {**os.environ, **pod_identity(dict(os.environ))})
+    join_group(given)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    environment = {"GOMEMLIMIT": MEMORY_LIMIT, **os.environ, **pod_identity(dict(os.environ))}
+    os.execvpe(SIMULATOR, [SIMULATOR, *arguments], environment)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,240 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of the whole deployment's tests. Each is a stage of `make test`; later ones build on earlier ones."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import typing as t
+from collections.abc import Callable
+from pathlib import Path
+
+from audit import allowed_for, violations
+from harness import (
+    CLUSTER,
+    NAMESPACE,
+    RELEASE,
+    ROOT,
+    AuditTail,
+    Run,
+    admin,
+    deployer_kubeconfig,
+    end,
+    play,
+    require,
+    snapshot,
+    started,
+    until,
+)
+
+from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client
+
+LWS = f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{NAMESPACE}/leaderworkersets"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+PREFILL, DECODE = (f"{RELEASE}-nvidia-gpu-vllm-{role}" for role in ("prefill", "decode"))
+CANARY = "canary-4be0a7c1d2"
+
+
+def succeed(run: Run) -> Run:
+    require(run.code == 0, f"exit code {run.code}")
+    return run
+
+
+def unchanged(run: Run) -> Run:
+    succeed(run)
+    require(run.recap.get("changed") == 0, f"a run that has nothing to do reports changes: {run.recap}")
+    return run
+
+
+def untouched(action: Callable[[], t.Any]) -> None:
+    """Do something that must leave every object as it is, and look into the audit log whether it did."""
+    before, tail = snapshot(), AuditTail()
+    action()
+    found = violations(tail.mutations(), allowed_for(RELEASE), before, snapshot())
+    require(not found, "requests that change something:\n  " + "\n  ".join(map(str, found)))
+
+
+def binaries() -> None:
+    """Build the programs and images, or find them built."""
+    builder = [sys.executable, "roles/rehearsal_cluster/files/builder", "ensure", "--scenario", "standalone"]
+    subprocess.run(builder, cwd=ROOT, check=True)
+
+
+def cluster() -> None:
+    """Start the tests' cluster, without a deployment of an earlier run."""
+    succeed(play("playbooks/rehearsal_cluster.yml"))
+    if admin().get_or_none(f"/api/v1/namespaces/{NAMESPACE}"):
+        succeed(play("playbooks/cleanup.yml"))
+
+
+def check_empty() -> None:
+    """Check mode tells the truth on a cluster without a deployment."""
+    untouched(lambda: succeed(play("site.yml", "--check", "--diff")))
+
+
+def first() -> None:
+    """Deploy, and find the proof in the summary and in the artifacts."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = succeed(play("site.yml", "-e", f"wide_ep_artifacts_dir={folder}"))
+        (path,) = Path(folder).glob(f"{RELEASE}/*/verify.json")
+        result = json.loads(path.read_text())
+        summary = json.loads((path.parent / "run.json").read_text())
+    require("prefilled remotely" in run.output, "the summary does not say how many requests were prefilled remotely")
+    require(result["tables"], "verify recorded no table of requests")
+    require(summary["outcome"] == "ok", f"run.json says {summary['outcome']}")
+
+
+def again() -> None:
+    """A second run changes nothing, by its own account and by that of the API server."""
+    untouched(lambda: unchanged(play("site.yml")))
+
+
+def check_converged() -> None:
+    """Check mode finds nothing to do on a converged cluster."""
+    untouched(lambda: unchanged(play("site.yml", "--check", "--diff")))
+
+
+def extra(**values: t.Any) -> tuple[str, str]:
+    return "-e", json.dumps(values)
+
+
+def unreachable_kubeconfig(folder: Path) -> str:
+    """The deployer's kubeconfig with an address of this machine at which nothing listens."""
+    text = deployer_kubeconfig().read_text()
+    lines = [line.partition("server:")[0] + "server: https://127.0.0.1:1" if "server:" in line else line
+             for line in text.splitlines()]  # fmt: skip
+    path = folder / "unreachable.kubeconfig"
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o600)
+    return str(path)
+
+
+def bad_inputs() -> None:
+    """Bad input is refused with a message that names it, within seconds, and nothing is changed."""
+    with tempfile.TemporaryDirectory() as folder:
+        unreachable = unreachable_kubeconfig(Path(folder))
+        cases: tuple[tuple[dict[str, t.Any], tuple[str, ...]], ...] = (
+            ({"wide_ep_nmespace": "x"}, ("INPUT_UNKNOWN", "wide_ep_nmespace", "wide_ep_namespace")),
+            ({"wide_ep_prefill_groups": "many"}, ("wide_ep_prefill_groups", "many")),
+            ({"wide_ep_overlay": "moon"}, ("wide_ep_overlay", "moon", "gke")),
+            ({"wide_ep_router_mode": "sideways"}, ("wide_ep_router_mode", "sideways", "standalone")),
+            ({"wide_ep_decode_ranks_per_host": 7}, ("EXPERTS_NOT_DIVISIBLE",)),
+            ({"wide_ep_namespace": "Not_A_Name"}, ("INPUT_NAME", "Not_A_Name")),
+            ({"wide_ep_kubeconfig": unreachable}, ("API_UNREACHABLE", "127.0.0.1:1")),
+            ({"wide_ep_kubeconfig": "/nowhere/kubeconfig"}, ("KUBECONFIG_INVALID", "/nowhere/kubeconfig")),
+            ({"wide_ep_namespace": "kube-system"}, ("kube-system",)),
+        )
+        untouched(lambda: [refused(values, expected) for values, expected in cases])
+
+
+def refused(values: dict[str, t.Any], expected: tuple[str, ...]) -> None:
+    run = play("playbooks/workspace.yml", *extra(**values))
+    require(run.code != 0, f"accepted: {values}")
+    for text in expected:
+        require(text in run.output, f"the message for {values} does not say {text!r}")
+    require(run.seconds < 30, f"the refusal of {values} took {run.seconds:.0f} s")
+
+
+def scale(client: Client, name: str, replicas: int) -> None:
+    client.patch(f"{LWS}/{name}", {"spec": {"replicas": replicas}})
+
+
+def pods_of(client: Client, name: str) -> list[dict[str, t.Any]]:
+    return client.list(PODS, {"labelSelector": f"leaderworkerset.sigs.k8s.io/name={name}"})
+
+
+def verify_faults() -> None:
+    """The proof fails, and names the cause, without prefill and with a wrong model name."""
+    client = admin()
+    scale(client, PREFILL, 0)
+    try:
+        until(lambda: not pods_of(client, PREFILL), "no prefill pod is left", 120)
+        expect_failure("prefill", *())
+    finally:
+        scale(client, PREFILL, 1)
+    succeed(play("playbooks/wait.yml"))
+    expect_failure("WRONG_MODEL_NAME", *extra(wide_ep_model="wrong/model"))
+    succeed(play("playbooks/verify.yml"))
+
+
+def expect_failure(text: str, *arguments: str) -> None:
+    run = play("playbooks/verify.yml", *arguments)
+    require(run.code != 0, f"verify passes although it should name {text}")
+    require(text.lower() in run.output.lower(), f"verify fails but does not name {text}")
+
+
+def release_status(client: Client) -> str:
+    found = client.list(SECRETS, {"labelSelector": f"owner=helm,name={RELEASE}"})
+    return max((item["metadata"]["labels"]["status"] for item in found), default="")
+
+
+def interrupt() -> None:
+    """An interrupted run, and one that was killed while Helm worked, are continued by the next."""
+    client = admin()
+    succeed(play("playbooks/cleanup.yml"))
+    with started("site.yml") as (process, finished):
+        until(lambda: client.get_or_none(f"/api/v1/namespaces/{NAMESPACE}"), "the namespace is made", 120)
+        end(process, signal.SIGINT)
+        run = finished()
+    require(run.code != 0, "an interrupted run ends with success")
+    require("Run the same command again" in run.output, "an interrupted run does not say how to go on")
+    with started("site.yml") as (process, finished):
+        until(lambda: release_status(client).startswith("pending-"), "the Helm release is pending", 120, 0.01)
+        end(process, signal.SIGKILL)
+    require(
+        release_status(client).startswith("pending-"), "the release did not stay pending; there is nothing to recover"
+    )
+    succeed(play("site.yml"))
+    unchanged(play("site.yml"))
+
+
+def canary() -> None:
+    """A token shows nowhere: not in differences, not in the most verbose output, not in the artifacts."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ("--diff", "-vvv", "-e", f"wide_ep_artifacts_dir={folder}", *extra(workspace_hf_token_replace=True))
+        run = succeed(play("playbooks/workspace.yml", *arguments, HF_TOKEN=CANARY))
+        written = [path for path in Path(folder).rglob("*") if path.is_file() and CANARY in path.read_text()]
+    require(CANARY not in run.output, "the token is in the output")
+    require(not written, f"the token is in {written}")
+    stored = admin().get(f"{SECRETS}/llm-d-hf-token")
+    require(stored["data"], "the Secret is empty: the test proves nothing")
+
+
+def cleanup() -> None:
+    """Cleanup leaves nothing over, and does not mind being run again."""
+    succeed(play("playbooks/cleanup.yml"))
+    left = [path for path in snapshot() if f"/namespaces/{NAMESPACE}" in path]
+    require(not left, "left over:\n  " + "\n  ".join(left))
+    unchanged(play("playbooks/cleanup.yml"))
+
+
+def remove_cluster() -> None:
+    """Take the tests' cluster off the machine."""
+    succeed(play("playbooks/rehearsal_cluster_remove.yml"))
+    state = Path("/var/lib/llmd-wide-ep", CLUSTER)
+    require(not state.exists(), f"{state} is left")
+
+
+STEPS: dict[str, Callable[[], None]] = {
+    step.__name__: step
+    for step in (
+        binaries,
+        cluster,
+        check_empty,
+        first,
+        again,
+        check_converged,
+        bad_inputs,
+        canary,
+        verify_faults,
+        interrupt,
+        cleanup,
+        remove_cluster,
+    )
+}

@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tables: every name that a row uses exists, and the committed workspace fits the table of families."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from builder import charts, debian, families, programs, recipes, scenarios
+from builder.errors import BuildError
+from builder.families import FAMILIES, Family
+from builder.scenarios import SCENARIOS, Scenario
+
+# What the cluster role takes from a manifest.
+PROGRAMS = {
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+    "crane",
+    "helm",
+    "coredns",
+    "registry",
+}
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", programs.WORKSPACE / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("row", SCENARIOS, ids=lambda row: row.name)
+def test_scenarios_name_what_exists(row: Scenario) -> None:
+    built = {program.name for name in row.families for program in families.family(name).programs}
+    assert built >= PROGRAMS
+    for name in row.systems:
+        debian.system(name)
+    for name in row.charts:
+        charts.chart(name)
+    for name in row.definitions:
+        charts.definitions(name)
+    layers = [layer for name in row.images for layer in recipes.image(name).layers]
+    assert {source for layer in layers for _path, source in layer.programs} <= built
+    assert {source for layer in layers for _path, source in layer.wheels} <= set(recipes.WHEELS)
+    assert all((recipes.IMAGES_FOLDER / source).is_dir() for layer in layers for _path, source in layer.folders)
+
+
+def test_unknown_scenario_lists_the_known_ones() -> None:
+    with pytest.raises(BuildError, match="no scenario 'kind'") as caught:
+        scenarios.scenario("kind")
+    assert "standalone" in caught.value.fix
+
+
+def test_programs_have_one_name_each() -> None:
+    names = [program.name for row in FAMILIES for program in row.programs]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.name)
+def test_workspace_fits_the_table(
+    row: Family, generate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = programs.WORKSPACE / row.name
+    committed = (folder / "go.mod").read_text()
+    monkeypatch.setattr(generate, "HERE", tmp_path)
+    generate.write_mod(row)
+    assert committed == (tmp_path / row.name / "go.mod").read_text()
+    lock = (folder / "modules.lock").read_text().splitlines()
+    assert lock == sorted(set(lock))
+    assert all(line.startswith("rehearsal/") or re.search(r" h1:\S{43}=$", line) for line in lock)
+    assert any(line.startswith(row.requires[0] + " ") for line in lock)
+    for package in families.own_packages(row):
+        assert (folder / package / "main.go").exists()
+    assert f"\t./{row.name}\n" in (programs.WORKSPACE / "go.work").read_text()
+
+
+def test_stamps_satisfy_charts_that_ask_for_a_kubernetes_version() -> None:
+    stamps = dict(families.family("kubernetes").stamps)
+    assert stamps["k8s.io/component-base/version.gitVersion"] == families.KUBERNETES
+    assert stamps["k8s.io/client-go/pkg/version.gitMajor"] == "1"
+    assert stamps["k8s.io/client-go/pkg/version.gitMinor"] == "36"
+    helm = dict(families.family("helm").stamps)
+    assert helm["helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor"] == "36"
+    assert programs.link_flags(families.family("lws")).startswith("-s -w -X sigs.k8s.io/lws/pkg/version.GitVersion=v")
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("pause", "pause:3.10"),
+        ("envoy", "envoyproxy/envoy:distroless-v1.33.2"),
+        ("llm-d-cuda", "llm-d/llm-d-cuda:v0.7.0"),
+    ],
+)
+def test_short_names_are_what_containerd_asks_for(name: str, short: str) -> None:
+    assert recipes.image(name).short == short
+
+
+@pytest.mark.parametrize("row", recipes.IMAGES, ids=lambda row: row.name)
+def test_users_are_numbers(row: recipes.Image) -> None:
+    assert re.fullmatch(r"\d+:\d+", row.user)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("lws", "registry.k8s.io/lws/charts/lws:0.9.0"),
+        ("standalone", "registry.k8s.io/gateway-api-inference-extension/charts/standalone:v1.5.0"),
+    ],
+)
+def test_charts_keep_their_published_names(name: str, reference: str) -> None:
+    assert charts.chart(name).reference == reference
