@@ -48,11 +48,17 @@ def hierarchies() -> Hierarchies:
     return parse_mounts(pathlib.Path("/proc/self/mounts").read_text())
 
 
-def running_clusters() -> list[str]:
-    """The names of the clusters that have processes."""
-    roots = hierarchies().roots[:1] if pathlib.Path("/proc/self/mounts").exists() else ()
-    names = [folder.name.removeprefix(PREFIX) for root in roots for folder in root.glob(f"{PREFIX}*")]
-    return sorted(name for name in names if members(name))
+def running_clusters() -> dict[str, list[str]]:
+    """The clusters that have processes, with their nodes."""
+    if not pathlib.Path("/proc/self/mounts").exists():
+        return {}
+    found = {}
+    for root in hierarchies().roots[:1]:
+        for folder in root.glob(f"{PREFIX}*"):
+            name = folder.name.removeprefix(PREFIX)
+            if members(name):
+                found[name] = sorted(node.name for node in folder.glob(f"{name}-*"))
+    return found
 
 
 def group_name(cluster: str) -> str:

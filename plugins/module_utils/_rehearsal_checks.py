@@ -26,8 +26,9 @@ KERNEL_OPTIONS = {
     "CONFIG_NF_TABLES": "Services",
     "CONFIG_NFT_NAT": "Services",
 }
-#: What the processes of one cluster take of fs.inotify.max_user_instances, which the kernel counts per user.
-WATCHERS = 50
+#: What a cluster and each of its nodes take of fs.inotify.max_user_instances, which the kernel counts per user.
+CLUSTER_WATCHERS = 15
+NODE_WATCHERS = 7
 #: An interface name has 15 characters, of which the prefix takes four.
 NAME = re.compile(r"^[a-z]([a-z0-9-]{0,9}[a-z0-9])?$")
 DEFAULT_NAME = "local"
@@ -58,6 +59,7 @@ class Host:
     running: bool
     state_exists: bool
     watchers_used: int
+    watchers_needed: int
     watchers_limit: int
 
 
@@ -65,6 +67,10 @@ class Host:
 class Limits:
     memory_gib: float
     disk_gib: float
+
+
+def watchers_of(nodes: int) -> int:
+    return CLUSTER_WATCHERS + NODE_WATCHERS * nodes
 
 
 def parse_routes(text: str) -> tuple[Route, ...]:
@@ -128,8 +134,8 @@ def check_room(host: Host, limits: Limits) -> list[Finding]:
         )
         fix = "free some space, or set rehearsal_cluster_state_dir to a folder on another disk"
         findings.append(Finding("REHEARSAL_DISK", "error", "disk", evidence, fix))
-    if host.watchers_used + WATCHERS > host.watchers_limit:
-        evidence = f"about {host.watchers_used} of {host.watchers_limit} are in use, a cluster needs {WATCHERS}"
+    if host.watchers_used + host.watchers_needed > host.watchers_limit:
+        evidence = f"about {host.watchers_used} of {host.watchers_limit} are in use, {host.watchers_needed} more needed"
         fix = "remove another rehearsal cluster, or raise it: sysctl fs.inotify.max_user_instances=512"
         findings.append(Finding("REHEARSAL_LIMIT", "error", "fs.inotify.max_user_instances", evidence, fix))
     return findings

@@ -220,6 +220,8 @@ def _container_trouble(pod: JsonObject, spec: JsonObject, entry: JsonObject) -> 
         if known != reason:
             message = f"{reason}: {message}".rstrip(": ")
         return _trouble(pod, known, message, entry["name"], restarts) if known else None
+    if is_crashed(pod, spec, entry):
+        return _trouble(pod, "CrashLoopBackOff", exit_text(entry), entry["name"], restarts)
     running = "running" in (entry.get("state") or {})
     if not running or entry.get("ready") or (spec.get("init") and not is_sidecar(spec)):
         return None
@@ -231,6 +233,17 @@ def _container_trouble(pod: JsonObject, spec: JsonObject, entry: JsonObject) -> 
         return None
     reason = "ReadinessProbeFailed" if "startupProbe" in spec else "ReadinessPending"
     return _trouble(pod, reason, "runs, but its readiness probe does not pass", entry["name"], restarts)
+
+
+def is_crashed(pod: JsonObject, spec: JsonObject, entry: JsonObject) -> bool:
+    """Ended and to be restarted: the kubelet (1.36) shows most of a back-off as terminated, not as CrashLoopBackOff."""
+    ended = (entry.get("state") or {}).get("terminated")
+    if not ended:
+        return False
+    policy = pod.get("spec", {}).get("restartPolicy", "Always")
+    if is_sidecar(spec) or (policy == "Always" and not spec.get("init")):
+        return True
+    return policy != "Never" and ended.get("exitCode") != 0
 
 
 def exit_text(entry: JsonObject) -> str:
@@ -251,7 +264,9 @@ def _ended_container(pod: JsonObject) -> str:
 def pod_stage(pod: JsonObject) -> str:
     """One word for the live line; an empty one for a pod that is ready."""
     scheduled, now = condition(pod, "PodScheduled"), status(pod)
-    entries = [entry for _spec, entry in container_statuses(pod)]
+    pairs = container_statuses(pod)
+    entries = [entry for _spec, entry in pairs]
+    crashed = any(is_crashed(pod, spec, entry) for spec, entry in pairs)
     reasons = {((entry.get("state") or {}).get("waiting") or {}).get("reason") for entry in entries} - {None}
     stages = (
         ("terminating", is_terminating(pod)),
@@ -260,7 +275,7 @@ def pod_stage(pod: JsonObject) -> str:
         ("gated", scheduled.get("reason") == "SchedulingGated"),
         ("unschedulable", scheduled.get("reason") == "Unschedulable"),
         ("pull errors", bool(reasons & _PULLING)),
-        ("crashing", "CrashLoopBackOff" in reasons),
+        ("crashing", crashed or "CrashLoopBackOff" in reasons),
         ("config errors", bool(reasons & set(_WAITING))),
         ("unscheduled", scheduled.get("status") != "True"),
         # The sandbox exists and the container is still being created: the kubelet pulls its image.

@@ -41,6 +41,10 @@ options:
     description: The name of the cluster.
     type: str
     required: true
+  nodes:
+    description: How many nodes the cluster has.
+    type: int
+    required: true
   state_dir:
     description: The folder of the cluster.
     type: path
@@ -59,6 +63,7 @@ EXAMPLES = r"""
     manifest: ~/.cache/llmd-wide-ep/manifests/standalone.json
     min_disk_gib: 25
     min_memory_gib: 6
+    nodes: 5
     state_dir: /var/lib/llmd-wide-ep/local
 """
 
@@ -118,6 +123,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "min_disk_gib": {"type": "float", "required": True},
     "min_memory_gib": {"type": "float", "required": True},
     "name": {"type": "str", "required": True},
+    "nodes": {"type": "int", "required": True},
     "state_dir": {"type": "path", "required": True},
     "subnet": {"type": "str", "default": ""},
 }
@@ -143,10 +149,10 @@ def count_watchers() -> int:
     for descriptor in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):
             seen += os.readlink(descriptor) == "anon_inode:inotify"
-    return max(seen, checks.WATCHERS * len(running_clusters()))
+    return max(seen, sum(checks.watchers_of(len(nodes)) for nodes in running_clusters().values()))
 
 
-def read_host(name: str, state_dir: pathlib.Path) -> checks.Host:
+def read_host(name: str, state_dir: pathlib.Path, nodes: int) -> checks.Host:
     running = platform.system() == "Linux" and bool(members(name))
     folder = nearest_existing(state_dir)
     return checks.Host(
@@ -162,6 +168,7 @@ def read_host(name: str, state_dir: pathlib.Path) -> checks.Host:
         running=running,
         state_exists=(state_dir / "cluster").exists(),
         watchers_used=0 if running else count_watchers(),
+        watchers_needed=checks.watchers_of(nodes),
         watchers_limit=int(read_text("/proc/sys/fs/inotify/max_user_instances") or sys.maxsize),
     )
 
@@ -190,7 +197,7 @@ def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     params = module.params
     name, state_dir = params["name"], pathlib.Path(params["state_dir"])
-    host = read_host(name, state_dir)
+    host = read_host(name, state_dir, params["nodes"])
     findings = checks.check_name(name)
     findings += checks.check_host(host, checks.Limits(params["min_memory_gib"], params["min_disk_gib"]))
     manifest = read_manifest(pathlib.Path(params["manifest"]))

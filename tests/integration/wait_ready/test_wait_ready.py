@@ -156,7 +156,7 @@ FAILURES = {
         "CRASH_LOOP",
         "exit code 3 (Error)",
         {"image": SHELL, "command": ["sh", "-c", "echo no active IB device; exit 3"]},
-        within=60,
+        within=45,
         message="  | no active IB device",
     ),
     "init_container_fails": Failure(
@@ -169,7 +169,7 @@ FAILURES = {
                 ]
             }
         },
-        within=60,
+        within=45,
         message="  | HTTP 429",
     ),
     "sidecar_fails": Failure(
@@ -187,7 +187,7 @@ FAILURES = {
                 ]
             }
         },
-        within=60,
+        within=45,
         message="  | unknown flag: --connector",
     ),
     "unschedulable": Failure(
@@ -320,7 +320,7 @@ PLAY = """
 
 STARTS_SLOWLY = {
     "image": SHELL,
-    "command": ["sh", "-c", "sleep 4; touch /tmp/up; sleep 600"],
+    "command": ["sh", "-c", "sleep 8; touch /tmp/up; sleep 600"],
     "startupProbe": {"exec": {"command": ["test", "-f", "/tmp/up"]}, "periodSeconds": 1, "failureThreshold": 60},
 }
 

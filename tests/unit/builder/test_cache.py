@@ -128,7 +128,7 @@ def _hold(folder: str, ready: str, release: str) -> None:
 def test_lock_waits_for_the_other_build_and_names_it(cache: Cache, tmp_path: Path) -> None:
     ready, release = tmp_path / "ready", tmp_path / "release"
     other = multiprocessing.get_context("spawn").Process(
-        target=_hold, args=(str(cache.folder), str(ready), str(release))
+        target=_hold, args=(str(cache.folder), str(ready), str(release)), daemon=True
     )
     other.start()
     limit = time.monotonic() + 30
@@ -143,7 +143,7 @@ def test_lock_waits_for_the_other_build_and_names_it(cache: Cache, tmp_path: Pat
     with cache.lock(waiting, every=0.01):
         assert set(told) == {str(other.pid)}
         assert cache.path(cache_module.LOCK).read_text() == f"{os.getpid()}\n"
-    other.join()
+    other.join(30)
     assert cache.path(cache_module.LOCK).read_text() == ""
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _image
@@ -38,6 +38,7 @@ PATHS = st.from_regex(r"[a-z0-9]+([-/][a-z0-9]+)*", fullmatch=True)
 ENDS = st.from_regex(r":[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}", fullmatch=True) | st.just(f"@{DIGEST}")
 
 
+@settings(max_examples=50, deadline=None)
 @given(HOSTS, PATHS, ENDS)
 def test_glued_chart_values_are_the_reference(host: str, path: str, end: str) -> None:
     values = _image.parse_image(f"{host}/{path}{end}").as_chart_values()

@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _epp_config
@@ -124,6 +124,7 @@ def test_refusals_name_the_cause(version: str, decider: str, profiles: t.Any, pa
         _epp_config.parse(version, decider, profiles, parameters)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 100), st.integers(1, 100))
 def test_name_is_the_same_exactly_for_the_same_configuration(first: int, second: int) -> None:
     def name(weight: int) -> str:
