@@ -123,11 +123,14 @@ class Finding:
         """Three short paragraphs that fit a terminal of ``width`` + 2 columns."""
         head = f"{self.severity.upper()} {self.code}: {self.subject}"
         body = (("seen", self.evidence), ("fix", self.fix))
-        lines = textwrap.wrap(head, width, subsequent_indent="  ")
+        # Names and commands stay whole, so that they can be copied.
+        wrap = textwrap.TextWrapper(width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+        lines = wrap.wrap(head)
+        wrap.subsequent_indent = " " * 8
         for label, paragraph in body:
             for index, line in enumerate(paragraph.splitlines() or [""]):
-                prefix = f"  {label + ':':<6}" if index == 0 else " " * 8
-                lines += textwrap.wrap(line, width, initial_indent=prefix, subsequent_indent=" " * 8) or [prefix]
+                wrap.initial_indent = f"  {label + ':':<6}" if index == 0 else " " * 8
+                lines += wrap.wrap(line) or [wrap.initial_indent]
         return "\n".join(lines)
 
 

@@ -44,7 +44,7 @@ class Related:
 
 
 Predicate = t.Callable[[JsonObject, Related], Verdict]
-PodSelector = t.Callable[[JsonObject], JsonObject | None]
+PodSelector = t.Callable[[JsonObject], t.Union[JsonObject, None]]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +24,11 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils import _rehearsal_cgr
 
 #: Files that only a new start of the sandbox can take up, relative to the cluster's folder.
 BOOT_FILES = ("etc/topology.json", "lib/init.py", "lib/boot.py", "lib/node_init.py")
+
+#: What a cluster's folder holds.
+STATE_CONTENT = frozenset(
+    {"admin.kubeconfig", ".admin.kubeconfig.new", "cluster", "rootfs", "rootfs.new", "rootfs.sha256"}
+)
 
 
 class SandboxError(Exception):
@@ -134,8 +140,8 @@ def boot_plan(paths: Paths, name: str, programs: t.Mapping[str, str], images: st
     }
 
 
-def start(paths: Paths, name: str, nodes: t.Sequence[str], plan: t.Mapping[str, t.Any]) -> None:
-    """Start PID 1 and return at once; it belongs to no session and to no group of the caller."""
+def start(paths: Paths, name: str, nodes: t.Sequence[str], plan: t.Mapping[str, t.Any]) -> subprocess.Popen[bytes]:
+    """Start PID 1 and return its parent at once; it belongs to no session and to no group of the caller."""
     for folder in ("run", "log", "audit", "etcd"):
         (paths.cluster / folder).mkdir(parents=True, exist_ok=True)
     cgroups.create(name, nodes)
@@ -145,7 +151,7 @@ def start(paths: Paths, name: str, nodes: t.Sequence[str], plan: t.Mapping[str, 
     command = [sys.executable, str(paths.cluster / "lib/init.py"), "launch", str(plan_file)]
     environment = {"PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])}
     with paths.boot_log.open("wb") as log:
-        subprocess.Popen(
+        return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment, start_new_session=True
         )
 
@@ -170,6 +176,22 @@ def stop(name: str, limit: float) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> t.Iterator[None]:
+    """Hold the cluster's folder against another run: a killed ansible-playbook can leave its module behind, at work."""
+    while folder.exists():
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Whoever had the lock may have deleted the folder meanwhile.
+            if folder.exists() and os.fstat(descriptor).st_ino == folder.stat().st_ino:
+                yield
+                return
+        finally:
+            os.close(descriptor)
+    yield
+
+
 def wait_until(condition: t.Callable[[], bool], limit: float, interval: float = 0.05) -> bool:
     deadline = time.monotonic() + limit
     while not condition():
@@ -180,7 +202,10 @@ def wait_until(condition: t.Callable[[], bool], limit: float, interval: float = 
 
 
 def remove_state(paths: Paths) -> None:
-    """Delete the folder after making sure that nothing is mounted in it: a mount would lead the deletion elsewhere."""
+    """Delete the folder if it is a cluster's and nothing is mounted in it, since a mount leads elsewhere."""
+    foreign = sorted({item.name for item in paths.state.iterdir()} - STATE_CONTENT)
+    if foreign:
+        raise SandboxError(f"{paths.state} also holds {', '.join(foreign[:5])}; nothing is deleted")
     mounts = pathlib.Path("/proc/self/mounts").read_text()
     inside = [line.split()[1] for line in mounts.splitlines() if line.split()[1].startswith(f"{paths.state}/")]
     if inside:

@@ -149,6 +149,8 @@ def count_watchers() -> int:
     for descriptor in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):
             seen += os.readlink(descriptor) == "anon_inode:inotify"
+    if os.geteuid() == 0:
+        return seen
     return max(seen, sum(checks.watchers_of(len(nodes)) for nodes in running_clusters().values()))
 
 

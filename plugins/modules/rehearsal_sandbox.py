@@ -164,17 +164,12 @@ class SandboxManager:
         sandbox.unpack(self.paths, pathlib.Path(rootfs["path"]), rootfs["sha256"])
         programs = {name: item["path"] for name, item in self.params["programs"].items()}
         plan = sandbox.boot_plan(self.paths, self.name, programs, self.params["images"], digest)
-        sandbox.start(self.paths, self.name, self.params["nodes"], plan)
-        self.await_boot()
+        process = sandbox.start(self.paths, self.name, self.params["nodes"], plan)
+        self.await_boot(lambda: process.poll() is not None)
 
-    def await_boot(self) -> None:
+    def await_boot(self, ended: t.Callable[[], bool]) -> None:
         """Until supervisord listens, or the sandbox ended, whichever is first."""
-        time.sleep(0.05)
-
-        def settled() -> bool:
-            return self.listening() or not cgroups.members(self.name)
-
-        if sandbox.wait_until(settled, BOOT_SECONDS) and self.listening():
+        if sandbox.wait_until(lambda: self.listening() or ended(), BOOT_SECONDS) and self.listening():
             return
         log = sandbox.last_lines(self.paths.boot_log)
         raise sandbox.SandboxError(f"the sandbox did not start; end of {self.paths.boot_log}:\n{log}")
@@ -192,7 +187,7 @@ class SandboxManager:
         """Bring the sandbox to the wanted configuration; every step is skipped where it already has it."""
         running = sandbox.find_init(self.name) is not None
         if running and not self.check_mode and not self.listening():
-            self.await_boot()
+            self.await_boot(lambda: not cgroups.members(self.name))
         current = sandbox.read_json(self.paths.boot).get("digest")
         if not running or current != digest:
             self.actions.append("restarted the sandbox" if running else "started the sandbox")
@@ -255,7 +250,8 @@ def main() -> None:
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True, required_if=[("state", "present", required)])
     manager = SandboxManager(module)
     try:
-        result = manager.present() if module.params["state"] == "present" else manager.absent()
+        with sandbox.locked(manager.paths.state):
+            result = manager.present() if module.params["state"] == "present" else manager.absent()
     except (sandbox.SandboxError, OSError, xmlrpc.client.Error) as error:
         module.fail_json(msg=f"cluster {manager.name}: {error}", actions=manager.actions)
     module.exit_json(changed=bool(manager.actions), actions=manager.actions, **result)

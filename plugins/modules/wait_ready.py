@@ -8,7 +8,7 @@ module: wait_ready
 short_description: Wait until many Kubernetes objects are ready, or say why they will not be
 version_added: 1.0.0
 author:
-  - llmd.wide_ep contributors
+  - llmd.wide_ep contributors (!UNKNOWN)
 description:
   - Watches all objects at once and prints a line whenever something changes, and every 30 seconds when nothing does.
   - Knows when a LeaderWorkerSet, Deployment, StatefulSet, DaemonSet, Job, Pod, Service, Node,
@@ -17,6 +17,8 @@ description:
   - A status that was written for an older generation of an object does not count.
   - Stops at once at what cannot heal, after a grace period at what can, and at the latest after O(timeout). It then
     shows the reason, the last events and the last log lines of the containers concerned.
+  - A pod whose containers have no probes counts once it has run for five seconds, because it is
+    Ready the moment it starts.
   - Waits out network faults, 429 and 5xx answers. A right that is missing ends the wait at once.
   - Needs the rights to get and list the kinds of O(objects) and pods; for a Service also endpointslices. Without the
     rights to list events and to get pods/log, the evidence says so and does without them.

@@ -37,7 +37,7 @@ def merge(base: t.Any, patch: t.Any, list_name: str = "") -> t.Any:
 
 
 def plain(value: t.Any) -> t.Any:
-    """A copy in plain types. copy.deepcopy follows the tags of templated values into the template engine: 40 s a set."""
+    """A copy in plain types. copy.deepcopy follows the tags of templated values into the template engine: 40 s."""
     if isinstance(value, t.Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

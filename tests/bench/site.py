@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure the deployment against bare helm and kubectl, in one run on one rehearsal cluster.
 
-ABBA pairs of: the deploy phases by ansible-playbook, and ``bare_site.sh`` with the same objects, values and conditions, each
-in a fresh namespace with all images pulled. Then the deploy phases once more with nothing to change: seconds and API requests.
-Ratios of one run only: the machine's speed differs from day to day.
+ABBA pairs of: the deploy phases by ansible-playbook, and ``bare_site.sh`` with the same objects, values and conditions,
+each in a fresh namespace with all images pulled. Then the deploy phases once more with nothing to change: seconds and
+API requests. Ratios of one run only: the machine's speed differs from day to day.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ import sys
 import tempfile
 import time
 import typing as t
+import urllib.parse
+
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv" / "bin"
@@ -36,6 +39,7 @@ IDENTITY = "llmd-deployer"
 class Cluster:
     """The rehearsal cluster that is up: programs, access and audit log."""
 
+    name: str
     inventory: str
     kubectl: str
     helm: str
@@ -44,30 +48,20 @@ class Cluster:
     audit_log: pathlib.Path
 
     @classmethod
-    def of_inventory(cls, inventory: str) -> Cluster:
-        names = ("wide_ep_kubeconfig", "wide_ep_helm_binary", "wide_ep_mirror", "rehearsal_cluster_kubectl", "rehearsal_cluster_audit_log")
-        command = [BIN / "ansible-inventory", "-i", inventory, "--host", "local"]
-        playbook = "[{hosts: wide_ep, gather_facts: false, tasks: [{ansible.builtin.debug: {msg: {%s}}}]}]" % ", ".join(
-            f'{name}: "{{{{ {name} }}}}"' for name in names
-        )
-        del command
-        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
-            file.write(playbook)
-            file.flush()
-            environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.timer"}
-            shown = subprocess.run(
-                [BIN / "ansible-playbook", "-i", inventory, file.name],
-                capture_output=True, text=True, check=True, cwd=ROOT, env=environment,
-            )
-        document = json.loads(shown.stdout[shown.stdout.index("{") : shown.stdout.rindex("}") + 1])
-        values = document["plays"][0]["tasks"][0]["hosts"]["local"]["msg"]
+    def named(cls, name: str) -> Cluster:
+        default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "llmd-wide-ep"
+        cache = pathlib.Path(os.environ.get("LLMD_WIDE_EP_CACHE") or default)
+        programs = json.loads((cache / "manifests" / "standalone.json").read_text())["programs"]
+        kubeconfig = cache / "clusters" / name / "deployer.kubeconfig"
+        server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
         return cls(
-            inventory=inventory,
-            kubectl=values["rehearsal_cluster_kubectl"],
-            helm=values["wide_ep_helm_binary"],
-            kubeconfig=values["wide_ep_kubeconfig"],
-            registry=values["wide_ep_mirror"],
-            audit_log=pathlib.Path(values["rehearsal_cluster_audit_log"]),
+            name=name,
+            inventory="inventories/local",
+            kubectl=programs["kubectl"]["path"],
+            helm=programs["helm"]["path"],
+            kubeconfig=str(kubeconfig),
+            registry=f"{urllib.parse.urlsplit(server).hostname}:5000",
+            audit_log=pathlib.Path("/var/lib/llmd-wide-ep") / name / "cluster" / "audit" / "audit.log",
         )
 
     def run_kubectl(self, *arguments: str) -> str:
@@ -77,16 +71,24 @@ class Cluster:
     def playbooks(self, phases: t.Sequence[str], namespace: str) -> float:
         """Run the phases in one ansible-playbook call; seconds."""
         command = [
-            BIN / "ansible-playbook", "-i", self.inventory, "-e", f"wide_ep_namespace={namespace}",
+            BIN / "ansible-playbook",
+            *(
+                "-i",
+                self.inventory,
+                "-e",
+                f"wide_ep_namespace={namespace}",
+                "-e",
+                f"rehearsal_cluster_name={self.name}",
+            ),
             *(f"playbooks/{phase}.yml" for phase in phases),
         ]
         return timed(command)
 
     def bare(self, namespace: str, inputs: pathlib.Path) -> float:
-        path = os.pathsep.join({os.path.dirname(self.kubectl), os.path.dirname(self.helm)}) + os.pathsep + os.environ["PATH"]
+        programs = [os.path.dirname(self.kubectl), os.path.dirname(self.helm), os.environ["PATH"]]
         chart = f"{self.registry}/registry.k8s.io/gateway-api-inference-extension/charts/standalone"
         command = ["bash", ROOT / "tests/bench/bare_site.sh", namespace, RELEASE, chart, "v1.5.0", inputs]
-        return timed(command, {**os.environ, "KUBECONFIG": self.kubeconfig, "PATH": path})
+        return timed(command, {**os.environ, "KUBECONFIG": self.kubeconfig, "PATH": os.pathsep.join(programs)})
 
     def remove(self, namespace: str) -> None:
         self.run_kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait", "--timeout=5m")
@@ -95,10 +97,12 @@ class Cluster:
         """Keep what the playbooks deployed, so that the bare commands deploy the very same."""
         values = [self.helm, "--kubeconfig", self.kubeconfig, "get", "values", RELEASE, "-n", namespace, "-o", "json"]
         (folder / "values.json").write_text(subprocess.run(values, capture_output=True, text=True, check=True).stdout)
-        for name, kinds in (("secret", ["secret/llm-d-hf-token"]), ("sets", ["serviceaccount/deepseek-r1", "leaderworkersets"])):
-            found = [json.loads(self.run_kubectl("get", kind, "-n", namespace, "-o", "json")) for kind in kinds]
-            objects = [one for document in found for one in document.get("items", [document])]
-            (folder / f"{name}.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [bare(one) for one in objects]}))
+        kinds = {"secret": ["secret/llm-d-hf-token"], "sets": ["serviceaccount/deepseek-r1", "leaderworkersets"]}
+        for name, wanted in kinds.items():
+            found = [json.loads(self.run_kubectl("get", kind, "-n", namespace, "-o", "json")) for kind in wanted]
+            objects = [bare(one) for document in found for one in document.get("items", [document])]
+            document = {"apiVersion": "v1", "kind": "List", "items": objects}
+            (folder / f"{name}.json").write_text(json.dumps(document))
 
     def requests_since(self, start: datetime.datetime) -> int:
         """Requests of the deployment's identity in the audit log, each counted once."""
@@ -119,9 +123,9 @@ def bare(item: dict[str, t.Any]) -> dict[str, t.Any]:
 
 def timed(command: t.Sequence[t.Any], environment: dict[str, str] | None = None) -> float:
     start = time.monotonic()
-    finished = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
-        raise SystemExit(f"{command} failed:\n{finished.stdout[-4000:]}")
+        raise SystemExit(f"{command} failed:\n{finished.stdout[-4000:]}{finished.stderr[-2000:]}")
     return time.monotonic() - start
 
 
@@ -136,7 +140,8 @@ def measure(cluster: Cluster, pairs: int) -> dict[str, t.Any]:
             order = ("playbooks", "bare") if index % 2 == 0 else ("bare", "playbooks")
             for side in order:
                 namespace = f"bench-{index}-{side}"
-                used = cluster.playbooks(DEPLOY_PHASES, namespace) if side == "playbooks" else cluster.bare(namespace, inputs)
+                ours = side == "playbooks"
+                used = cluster.playbooks(DEPLOY_PHASES, namespace) if ours else cluster.bare(namespace, inputs)
                 seconds[side].append(used)
                 print(f"pair {index + 1}/{pairs}  {side:<9}  {used:6.1f} s", flush=True)
                 cluster.remove(namespace)
@@ -160,17 +165,18 @@ def table(result: dict[str, t.Any]) -> str:
         lines.append(f"{side:<18} {statistics.median(values):7.1f} s {min(values):6.1f} s {max(values):6.1f} s")
     ratios = [ours / theirs for ours, theirs in zip(result["playbooks"], result["bare"], strict=True)]
     lines.append(f"ratio              {statistics.median(ratios):7.2f}   {min(ratios):6.2f}   {max(ratios):6.2f}")
-    lines.append(f"no change          {result['no_change_seconds']:7.1f} s   {result['no_change_requests']} API requests")
+    quiet = (result["no_change_seconds"], result["no_change_requests"])
+    lines.append("no change          {:7.1f} s   {} API requests".format(*quiet))
     return "\n".join(lines)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inventory", default="inventories/local")
+    parser.add_argument("--cluster", default="local", help="name of a rehearsal cluster that is up")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
     arguments = parser.parse_args()
-    result = measure(Cluster.of_inventory(arguments.inventory), arguments.pairs)
+    result = measure(Cluster.named(arguments.cluster), arguments.pairs)
     print(table(result))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

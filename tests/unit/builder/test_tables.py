@@ -11,11 +11,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from builder import charts, debian, families, programs, recipes, scenarios
 from builder.errors import BuildError
 from builder.families import FAMILIES, Family
 from builder.scenarios import SCENARIOS, Scenario
 
+ROOT = Path(__file__).resolve().parents[3]
 # What the cluster role takes from a manifest.
 PROGRAMS = {
     "etcd",
@@ -107,6 +109,18 @@ def test_stamps_satisfy_charts_that_ask_for_a_kubernetes_version() -> None:
 )
 def test_short_names_are_what_containerd_asks_for(name: str, short: str) -> None:
     assert recipes.image(name).short == short
+
+
+def test_standalone_has_what_the_local_inventory_deploys() -> None:
+    tables = [
+        yaml.safe_load((ROOT / name).read_text())
+        for name in ("roles/wide_ep/vars/main.yml", "inventories/local/group_vars/wide_ep/main.yml")
+    ]
+    images = {**tables[0]["_wide_ep_default_images"], **tables[1]["wide_ep_image_overrides"]}
+    row = scenarios.scenario("standalone")
+    assert set(images.values()) <= {recipes.image(name).reference for name in row.images}
+    wanted = {f"{chart['ref']}:{chart['version']}" for chart in tables[0]["_wide_ep_charts"].values()}
+    assert wanted <= {charts.chart(name).reference for name in row.charts}
 
 
 @pytest.mark.parametrize("row", recipes.IMAGES, ids=lambda row: row.name)

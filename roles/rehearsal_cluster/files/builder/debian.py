@@ -95,7 +95,7 @@ def archives(listing: str) -> tuple[str, str]:
     """Read the machine's Debian mirror and security mirror from `apt-get indextargets`."""
     found: dict[str, str] = {}
     for line in listing.splitlines():
-        label, _, uri = line.partition("|")
+        label, _bar, uri = line.partition("|")
         if uri.startswith(("http://", "https://", "mirror", "file:")):
             found.setdefault(label, uri.rstrip("/"))
     return found.get("Debian", DEFAULT_ARCHIVES[0]), found.get("Debian-Security", DEFAULT_ARCHIVES[1])

@@ -30,7 +30,7 @@ class BuildError(Exception):
 _ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"no space left on device|ENOSPC|disk quota exceeded|You don't have enough free space",
-        "free disk space (a first build needs about 15 GB for the Go caches and 3 GB for this cache); "
+        "free disk space (a first build needs about 8 GB for the Go caches and 2 GB for this cache); "
         "`go clean -cache` empties Go's build cache; LLMD_WIDE_EP_CACHE and GOCACHE move the caches to another disk.",
     ),
     (

@@ -61,7 +61,7 @@ IMAGES: tuple[Image, ...] = (
         ("/pause",),
         user="65535:65535",
     ),
-    Image("curl", "docker.io/curlimages/curl:8.10.1", (), ("curl",), user=UNPRIVILEGED, debian=True),
+    Image("client", "docker.io/library/python:3.13-slim", (), ("python3",), user=UNPRIVILEGED, debian=True),
     Image(
         "lws",
         "registry.k8s.io/lws/lws:v0.9.0",

@@ -29,7 +29,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "standalone",
         (*_CLUSTER, "lws", "router", "simulator"),
         ("rootfs", "base"),
-        ("pause", "curl", "lws", "epp", "pd-sidecar", "envoy", "llm-d-cuda"),
+        ("pause", "client", "lws", "epp", "pd-sidecar", "envoy", "llm-d-cuda"),
         ("lws", "standalone", "inferencepool"),
         ("gateway-api-inference-extension",),
     ),

@@ -82,6 +82,9 @@ def node_links(topology: Data, node: Data) -> list[str]:
                   f"route add {rail['subnet']} dev {name} src {address} table {table}"]  # fmt: skip
         if topology["fabric"]["mode"] == "full_mesh":
             lines += [f"route add {topology['ranges']['rails']} via {rail['gateway']} dev {name} table {table}"]
+        else:
+            # Otherwise the main table would lead to the target's rail through the node's own interface on it.
+            lines += [f"route add unreachable {topology['ranges']['rails']} table {table}"]
     lines += [f"link set {port['source'].split('/')[1]} " + ("down" if port["type"] == "down" else f"mtu {port['mtu']}")
               for port in topology["fabric"]["ports"] if port["source"].split("/")[0] == node["name"]]  # fmt: skip
     return lines

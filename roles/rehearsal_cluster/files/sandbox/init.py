@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """First program of the sandbox: makes the cluster's own root file system the only one that its processes see.
 
-Runs with the host's Python: ``launch`` goes into the cluster's control groups and fresh namespaces, ``enter`` is PID 1 there,
-mounts, and replaces itself by ``boot.py`` of the new root. All mounts vanish with the namespaces.
+Runs with the host's Python. ``launch`` goes into the cluster's control groups and into fresh namespaces. ``enter`` is
+PID 1 there, mounts, and replaces itself by ``boot.py`` of the new root. All mounts vanish with the namespaces.
 """
 
 from __future__ import annotations

@@ -19,9 +19,11 @@ def test_unregistered_code_is_refused() -> None:
         Finding("NO_SUCH_CODE", "error", "s", "e", "f")
 
 
-@given(st.text(alphabet=st.characters(codec="ascii", exclude_categories=("Cc",)), max_size=500))
-def test_text_fits_a_terminal_of_100_columns(evidence: str) -> None:
-    assert all(len(line) <= 98 for line in finding(evidence=evidence).text().splitlines())
+@given(st.lists(st.text(alphabet="abc-/.", min_size=1, max_size=60), max_size=30))
+def test_text_fits_a_terminal_of_100_columns_and_keeps_words_whole(words: list[str]) -> None:
+    lines = finding(evidence=" ".join(words)).text().splitlines()
+    assert all(len(line) <= 98 for line in lines)
+    assert [word for line in lines for word in line.split()][4:-2] == words
 
 
 def test_report_shows_errors_first() -> None:
