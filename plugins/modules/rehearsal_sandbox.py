@@ -38,6 +38,11 @@ options:
     description: The names of the nodes. Required with O(state=present).
     type: list
     elements: str
+  pending:
+    description: Configuration files that were written before, or would have been in check mode.
+    type: list
+    elements: str
+    default: []
   programs:
     description:
       - The programs that the sandbox gets, each with C(path) and C(sha256), by name. Required with O(state=present).
@@ -105,6 +110,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "images": {"type": "path"},
     "name": {"type": "str", "required": True},
     "nodes": {"type": "list", "elements": "str"},
+    "pending": {"type": "list", "elements": "str", "default": []},
     "programs": {"type": "dict"},
     "ready_timeout": {"type": "float", "default": 180},
     "rootfs": {"type": "dict"},
@@ -122,6 +128,13 @@ def pending(status: t.Mapping[str, t.Any], digest: str, programs: t.Sequence[Pro
     if status.get("digest") != digest or now - status.get("time", 0) > STATUS_SECONDS:
         return {**waiting, "steward": "has not looked at the cluster yet"}
     return {**waiting, **status.get("waiting", {})}
+
+
+def predicted(pending: t.Sequence[str]) -> list[str]:
+    """What files that are not written yet would lead to."""
+    if any(path.endswith(f"/{name}") for path in pending for name in sandbox.BOOT_FILES):
+        return ["restarted the sandbox"]
+    return ["restarted programs"] if any(path.endswith("/supervisord.conf") for path in pending) else []
 
 
 class SandboxManager:
@@ -194,7 +207,9 @@ class SandboxManager:
             if not self.check_mode:
                 self.end()
                 self.boot(digest)
-        elif not self.check_mode:
+        elif self.check_mode:
+            self.actions += predicted(self.params["pending"])
+        else:
             supervisor = Supervisor(self.paths.socket)
             self.actions += [f"restarted {name}" for name in supervisor.reload()]
             self.actions += [f"started {name}" for name in supervisor.revive()]

@@ -125,10 +125,17 @@ def started(
 
 
 def end(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Send a signal to a playbook and all its children, and wait for its end."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-    process.wait(timeout=60)
+    """Send a signal to a playbook and all its children, and wait for its end.
+
+    ansible-core hangs when the signal meets a worker that reports to it (the worker leaves their queue locked). A user
+    would then kill it, and so do we.
+    """
+    for attempt in (number, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, attempt)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=30)
+            return
 
 
 def until(condition: Callable[[], object], what: str, seconds: float, interval: float = 0.05) -> None:
