@@ -14,10 +14,22 @@ def lws_decision(
     release: t.Mapping[str, t.Any],
     deployments: t.Sequence[t.Mapping[str, t.Any]],
     crds: t.Sequence[t.Mapping[str, t.Any]],
-    **wanted: str,
+    namespace: str,
+    release_name: str,
+    version: str,
+    minimum: str,
 ) -> dict[str, t.Any]:
     """What to do about LWS, given the decision about our Helm release and what runs in the cluster."""
-    return _platform.decide_lws(release, deployments, crds, **wanted).as_dict()
+    decision = _platform.decide_lws(
+        release,
+        deployments,
+        crds,
+        namespace=namespace,
+        release_name=release_name,
+        version=version,
+        minimum=minimum,
+    )
+    return decision.as_dict()
 
 
 def crd_decision(

@@ -8,7 +8,7 @@ module: admission_probe
 short_description: Wait until the API server and its webhooks accept an object
 version_added: 1.0.0
 author:
-  - llmd.wide_ep contributors
+  - llmd.wide_ep contributors (!UNKNOWN)
 description:
   - Creates the object by server-side dry run until it is accepted. Nothing is stored.
   - A controller that was just installed is not ready when its Deployment is; its webhook has no endpoint yet, or the

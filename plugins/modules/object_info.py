@@ -8,7 +8,7 @@ module: object_info
 short_description: Read Kubernetes objects, several queries in one task
 version_added: 1.0.0
 author:
-  - llmd.wide_ep contributors
+  - llmd.wide_ep contributors (!UNKNOWN)
 description:
   - Reads in the controller's process over one connection, in a tenth of the time of a module that starts a process.
   - A kind that the API server does not serve is no error; its query finds nothing and says so.

@@ -88,6 +88,7 @@ def foreign_objects(objects: t.Iterable[Json], release: str, known: t.Collection
             or notes.get("meta.helm.sh/release-name") == release
             or (labels.get("owner"), labels.get("name")) == ("helm", release)
         )
+
     return sorted(
         f"{item['kind']}/{item['metadata']['name']}"
         for item in objects

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The cluster of the molecule scenario, seen from inside: nodes of the imitated provider, rights, fabric, restarts.
 
-``LLMD_WIDE_EP_TEST_CLUSTER`` names it; it is made as molecule/rehearsal_cluster/vars.yml says.
+``LLMD_WIDE_EP_TEST_CLUSTER`` names it; it is made as molecule/rehearsal_cluster/group_vars/wide_ep.yml says.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def test_interrupt_says_how_to_go_on(playbook: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    # Not before the module runs: a worker that is interrupted while it reports leaves core's queue locked, and core hangs.
+    # Not before the module runs: core hangs when a worker is interrupted while it holds their queue.
     deadline = time.monotonic() + 60
     while not (playbook.parent / "waiting").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -186,7 +186,11 @@ def test_files_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_document(path, {"a": 1})
     with pytest.raises(TypeError):
         write_document(path, {"a": object()})
-    monkeypatch.setattr(os, "replace", lambda *_paths: (_ for _ in ()).throw(OSError("full")))
+
+    def fail(*_paths: object) -> None:
+        raise OSError("full")
+
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="full"):
         write_document(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
