@@ -15,8 +15,8 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._inputs import judge
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._action import InProcessAction, display
 
 PREFIX = "wide_ep_"
-#: Names that the collection itself defines beside the inputs.
-DERIVED = frozenset({"wide_ep_plan"})
+#: Names that the collection itself hands on beside the inputs.
+DERIVED = frozenset({"wide_ep_plan", "wide_ep_helm_guard"})
 SPECS = pathlib.Path(__file__).parents[2] / "roles" / "wide_ep" / "meta" / "argument_specs.yml"
 
 

@@ -189,7 +189,11 @@ def choose_subnet(
     """The wanted /30, else the one that the cluster had, else the first for the default name, else a free one."""
     interface = f"lwe-{name}"
     taken = {subnet for cluster, subnet in recorded.items() if cluster != name}
-    subnets = [str(item) for item in ipaddress.IPv4Network(address_range).subnets(new_prefix=30)]
+    parent = ipaddress.IPv4Network(address_range)
+    count = 1 << (30 - parent.prefixlen)
+
+    def subnet_at(index: int) -> str:
+        return f"{parent.network_address + 4 * index}/30"
 
     def obstacle(subnet: str) -> str:
         if subnet in taken:
@@ -198,12 +202,13 @@ def choose_subnet(
         return f"the host has a route to {route.network} by {route.interface}" if route else ""
 
     # Starting at a place of its own keeps clusters apart that are made at the same moment.
-    first = 1 + zlib.crc32(name.encode()) % (len(subnets) - 1)
-    free = (item for item in [*subnets[first:], *subnets[1:first]] if not obstacle(item))
+    first = zlib.crc32(name.encode()) % (count - 1)
+    places = (subnet_at(1 + (first + step) % (count - 1)) for step in range(count - 1))
     had = recorded.get(name, "")
     if had and obstacle(had):
         had = ""
-    chosen = wanted or had or (subnets[0] if name == DEFAULT_NAME else next(free, subnets[first]))
+    own = subnet_at(0) if name == DEFAULT_NAME else next((item for item in places if not obstacle(item)), subnet_at(1))
+    chosen = wanted or had or own
     if not (evidence := obstacle(chosen)):
         return chosen, []
     fix = "set rehearsal_cluster_address_range to a private /16 that nothing on your network uses"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import typing as t
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
 from audit import allowed_for, violations
 from harness import (
     CLUSTER,
@@ -106,11 +108,11 @@ def extra(**values: t.Any) -> tuple[str, str]:
 
 def unreachable_kubeconfig(folder: Path) -> str:
     """The deployer's kubeconfig with an address of this machine at which nothing listens."""
-    text = deployer_kubeconfig().read_text()
-    lines = [line.partition("server:")[0] + "server: https://127.0.0.1:1" if "server:" in line else line
-             for line in text.splitlines()]  # fmt: skip
+    config = yaml.safe_load(deployer_kubeconfig().read_text())
+    for entry in config["clusters"]:
+        entry["cluster"]["server"] = "https://127.0.0.1:1"
     path = folder / "unreachable.kubeconfig"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text(yaml.safe_dump(config))
     path.chmod(0o600)
     return str(path)
 
@@ -209,7 +211,8 @@ def canary() -> None:
     require(CANARY not in run.output, "the token is in the output")
     require(not written, f"the token is in {written}")
     stored = admin().get(f"{SECRETS}/llm-d-hf-token")
-    require(stored["data"], "the Secret is empty: the test proves nothing")
+    token = base64.b64decode(stored["data"]["HF_TOKEN"]).decode()
+    require(token == CANARY, "the Secret has another token: the test proves nothing")
 
 
 def cleanup() -> None:

@@ -97,10 +97,10 @@ class Deployment:
         deployment = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 self._forward("GET", None)
 
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 self._forward("POST", self.rfile.read(int(self.headers["Content-Length"])))
 
             def _forward(self, method: str, body: bytes | None) -> None:
