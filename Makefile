@@ -37,7 +37,8 @@ bench: setup-test binaries ## Measure the deployment against bare helm and kubec
 	@.venv/bin/python tests/bench/site.py
 
 bench-cold: setup-test ## Measure each phase from empty caches and from no cluster
-	@.venv/bin/python tests/bench/cold.py
+	@.venv/bin/python tests/bench/cold.py --from caches
+	@.venv/bin/python tests/bench/cold.py --from cluster
 
 lock: ## Compile the locked requirements of both Python lanes
 	@.venv/bin/python tools/lock.py
