@@ -14,6 +14,7 @@ def lws_decision(
     release: t.Mapping[str, t.Any],
     deployments: t.Sequence[t.Mapping[str, t.Any]],
     crds: t.Sequence[t.Mapping[str, t.Any]],
+    *,
     namespace: str,
     release_name: str,
     version: str,

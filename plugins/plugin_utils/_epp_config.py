@@ -175,7 +175,7 @@ def build(parameters: Parameters) -> Json:
 
 def render(config: t.Mapping[str, t.Any]) -> str:
     """The configuration as text, the same for the same parameters."""
-    return t.cast("str", yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=False))
+    return str(yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=False))
 
 
 def file_name(text: str) -> str:

@@ -27,6 +27,20 @@ def test_syntax() -> None:
     assert "Could not match" not in done.stderr
 
 
+def test_a_checkout_that_is_not_set_up_says_how(tmp_path: Path) -> None:
+    (tmp_path / "playbooks").mkdir()
+    for name in ("site.yml", "playbooks/not_set_up.yml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    program = Path(sys.executable).parent / "ansible-playbook"
+    configuration = tmp_path / "ansible.cfg"
+    configuration.touch()
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_CONFIG": str(configuration)}
+    command = [str(program), "site.yml", "-i", "localhost,", "-c", "local"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Run `make setup` in the checkout" in done.stdout
+
+
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
 def test_head_comment(path: Path) -> None:
     """Purpose first; an example that can be copied, unless the file is only ever imported."""

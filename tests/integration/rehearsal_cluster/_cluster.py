@@ -95,6 +95,11 @@ class Cluster:
         info = self.supervisor.rpc.getProcessInfo(program)
         return info["statename"] == "RUNNING" and int(info["pid"]) != old
 
+    def is_ready(self) -> bool:
+        status = sandbox.read_json(self.paths.status)
+        fresh = status.get("time", 0) > time.time() - 10
+        return fresh and bool(status.get("ready")) and all(program.running for program in self.supervisor.programs())
+
     def kill_sandbox(self) -> None:
         """What a reboot does: every process is gone at once, and so are the control groups."""
         os.kill(self.init(), signal.SIGKILL)

@@ -121,21 +121,43 @@ def started(
         yield process, finished
     finally:
         if process.poll() is None:
-            end(process, signal.SIGKILL)
+            kill_tree(process)
 
 
 def end(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Send a signal to a playbook and all its children, and wait for its end.
+    """Send a signal to a playbook, as a terminal does, and wait for its end.
 
     ansible-core hangs when the signal meets a worker that reports to it (the worker leaves their queue locked). A user
     would then kill it, and so do we.
     """
-    for attempt in (number, signal.SIGKILL):
+    os.killpg(process.pid, number)
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        kill_tree(process)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below one; ansible-core's workers are in sessions of their own, so that no group holds them all."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(entry.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.parent.name))
+    found, left = [], [pid]
+    while left:
+        below = children.get(left.pop(), [])
+        found += below
+        left += below
+    return found
+
+
+def kill_tree(process: subprocess.Popen[str]) -> None:
+    """End a playbook, its workers and their programs at once, as the end of the machine would."""
+    for pid in (process.pid, *descendants(process.pid)):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, attempt)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=30)
-            return
+            os.kill(pid, signal.SIGKILL)
+    process.wait(timeout=30)
 
 
 def until(condition: Callable[[], object], what: str, seconds: float, interval: float = 0.05) -> None:

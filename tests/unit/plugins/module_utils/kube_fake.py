@@ -71,8 +71,9 @@ class FakeCluster:
     def _ask(self, what: str) -> None:
         self.request_count += 1
         self.requests.append(what)
-        if self.error:
-            raise self.error
+        error = self.error
+        if isinstance(error, Exception):
+            raise error
 
     def discover(self, api_version: str, kind: str) -> Resource | None:
         return self.served.get((api_version, kind))

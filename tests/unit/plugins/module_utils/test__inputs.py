@@ -13,10 +13,10 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._inputs import judge,
 from ansible_collections.llmd.wide_ep.plugins.module_utils._plan import build_plan
 from ansible_collections.llmd.wide_ep.tests.unit.plugins.module_utils.test__plan import GUIDE
 
-KNOWN = {"wide_ep_namespace", "wide_ep_release"}
+KNOWN = frozenset({"wide_ep_namespace", "wide_ep_release"})
 
 
-def codes(names: set[str] = KNOWN, provider: str = "existing", mirror: str = "", **inputs: t.Any) -> list[str]:
+def codes(names: frozenset[str] = KNOWN, provider: str = "existing", mirror: str = "", **inputs: t.Any) -> list[str]:
     plan = build_plan({**GUIDE, **inputs}).as_dict()
     return [finding.code for finding in judge(names, KNOWN, plan, {"provider": provider, "mirror": mirror})]
 

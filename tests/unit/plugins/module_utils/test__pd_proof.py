@@ -229,12 +229,30 @@ def test_healthy_verdict_tells_what_a_reader_wants_to_know() -> None:
         ("sidecar up while vLLM is down", ["its sidecar answers /health with 200"]),
         ("wrong model name, as the endpoint lists it", [MODEL, "other/model"]),
         ("endpoint picker down", ["CrashLoopBackOff"]),
+        ("one prefill pod cut off", ["prefill pod prefill-0"]),
         ("a request refused", ["1 of 4 requests: HTTP 503: no healthy upstream"]),
     ],
 )
 def test_evidence_names_the_cause(name: str, words: list[str]) -> None:
-    evidence = judge(EXPECTED, CASES[name][0]).findings[0].evidence
-    assert [word for word in words if word not in evidence] == []
+    first = judge(EXPECTED, CASES[name][0]).findings[0]
+    assert [word for word in words if word not in f"{first.subject}: {first.evidence}"] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (FAILED, "HTTP 503: no healthy upstream"),
+        (dataclasses.replace(FAILED, status=None, error="connection refused", detail=""), "connection refused"),
+        (dataclasses.replace(FAILED, status=429, dropped="rejected", detail="a\n b"), "HTTP 429: rejected: a b"),
+    ],
+)
+def test_failure_of_an_answer(answer: Answer, expected: str) -> None:
+    assert answer.failure() == expected
+
+
+@pytest.mark.parametrize(("name", "role"), [("prefill-0", "prefill"), ("decode-0-1", "decode"), ("other", None)])
+def test_role_of_a_pod_of_the_plan(name: str, role: str | None) -> None:
+    assert EXPECTED.role_of(name) == role
 
 
 #: requests of others decoded, prefilled, and in decode at the begin and the end of the window; what is not prefilled
@@ -277,6 +295,17 @@ def test_ports_of_a_pod_are_added_up_and_shown_as_ranks() -> None:
     verdict = judge(EXPECTED, seen(client=client({}, before=before, after=after)))
     assert verdict.passed
     assert [(row.requests, row.ranks) for row in verdict.rows] == [(3, {"8200": 1, "8201": 2})] * 4
+
+
+def test_requests_in_decode_are_added_up_over_the_ports_of_a_pod() -> None:
+    def scrapes(count: float, in_flight: float) -> tuple[Scrape, ...]:
+        served = Served(total=count, prefilled=0.0, decoded=count, in_flight=in_flight)
+        decode = [scrape(name, port=port, served=served) for name in PODS[2:] for port in (8200, 8201)]
+        return (*decode, *(scrape(name, count and 4) for name in PODS[:2]))
+
+    ports = client({}, before=scrapes(0, 0), after=scrapes(2, 1))
+    # 8 decoded and 4 still in decode, 8 prefilled
+    assert Case(EXPECTED, seen(client=ports)).unprefilled == 4
 
 
 counts = st.dictionaries(st.sampled_from(PODS), st.integers(0, 3), max_size=4)

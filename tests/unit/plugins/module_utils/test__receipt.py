@@ -132,7 +132,14 @@ def test_our_namespace_with_something_foreign_in_it_is_kept() -> None:
     now = sort_out([NAMESPACE_OURS, TENANT], OURS)
     receipt = write_receipt(before(NAMESPACE_OURS), now, OURS)
     assert (receipt.removed, receipt.left_over) == ((), ())
-    assert "ConfigMap of-a-colleague" in receipt.kept[0].reason
+    assert receipt.kept[0].reason == "it holds what is not ours: ConfigMap of-a-colleague"
+
+
+@pytest.mark.parametrize(("count", "end"), [(5, "ConfigMap c4"), (7, "ConfigMap c4 and 2 more")])
+def test_what_is_foreign_in_our_namespace_is_not_listed_without_end(count: int, end: str) -> None:
+    tenants = [make("ConfigMap", f"c{number}") for number in range(count)]
+    receipt = write_receipt([], sort_out([NAMESPACE_OURS, *tenants], OURS), OURS)
+    assert receipt.kept[0].reason.endswith(end)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +255,7 @@ def test_thing_reads_metadata() -> None:
     one = thing(Kind("apps", "v1", "Deployment", "deployments", True), metadata)
     assert (one.plural, one.owners, one.finalizers, one.deleting) == ("deployments.apps", ("o",), ("f",), "T")
     assert one.title == "Deployment n/p"
+    assert thing(Kind("", "v1", "Namespace", "namespaces", False), {"name": "n"}).helm_release is None
 
 
 def test_by_kind_stays_short() -> None:

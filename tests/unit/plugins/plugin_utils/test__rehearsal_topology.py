@@ -101,7 +101,7 @@ def test_a_subnet_has_two_addresses() -> None:
 
 def test_objects_of_the_role_have_a_path() -> None:
     files = sorted((ROLE / "files/rbac").glob("*.yml"))
-    objects = list(itertools.chain.from_iterable(yaml.safe_load_all(file.read_text()) for file in files))
+    objects = list(itertools.chain.from_iterable(yaml.safe_load(file.read_text())["items"] for file in files))
     wanted = topology.desired(make(), objects)
     assert len(wanted["objects"]) == len(objects) + 2
     paths = [item["path"] for item in wanted["objects"]]
