@@ -84,6 +84,11 @@ def test_requests_in_flight_are_running_and_waiting() -> None:
     assert served(parse(lines)).in_flight == 5
 
 
+def test_start_of_the_process() -> None:
+    assert read(VLLM, "prefill_before").started == 1795590000.12
+    assert read(SIMULATOR, "prefill_before").started is None
+
+
 def test_model_names() -> None:
     text = (METRICS / SIMULATOR / "prefill_before.txt").read_text(encoding="utf-8")
     assert model_names(parse(kept_lines(text))) == {"deepseek-ai/DeepSeek-R1-0528"}

@@ -76,8 +76,10 @@ class FakeClient:
         self.status: dict[str, t.Any] = {"phase": "Succeeded"}
         self.log = ""
         self.calls: list[tuple[str, str]] = []
+        self.deleted: list[str] = []
         self.warnings: list[str] = []
         self.broken: set[str] = set()
+        self.abandoned: list[dict[str, t.Any]] = []
 
     def get_or_none(self, path: str, params: t.Any = None) -> t.Any:
         return self.paths.get(path)
@@ -89,7 +91,7 @@ class FakeClient:
         selector = (params or {}).get("labelSelector", "")
         if selector.startswith("app="):
             return self.paths.get("epp", [])
-        return [] if "component=verify" in selector else self.pods
+        return self.abandoned if "component=verify" in selector else self.pods
 
     def create(self, path: str, body: dict[str, t.Any]) -> t.Any:
         self.calls.append(("create", body["kind"]))
@@ -99,6 +101,8 @@ class FakeClient:
 
     def delete(self, path: str, params: t.Any = None) -> t.Any:
         self.calls.append(("delete", path.rsplit("/", 2)[1]))
+        if path.rsplit("/", 2)[1] == "pods":
+            self.deleted.append(path.rsplit("/", 1)[1])
         if "delete" in self.broken:
             raise ApiError(500, "Internal", "no", path)
         return {}
@@ -229,6 +233,29 @@ def test_the_pod_is_removed_even_where_its_config_map_is_refused(fake: FakeClien
     with pytest.raises(ApiError):
         observe(as_client(fake), EXPECTED, SETTINGS)
     assert ("delete", "pods") in fake.calls
+
+
+def test_what_killed_runs_have_left_behind_is_removed_and_what_still_runs_is_not(fake: FakeClient) -> None:
+    phases = {"old": "Failed", "older": "Succeeded", "of-another-run": "Running"}
+    fake.abandoned = [{"metadata": {"name": name}, "status": {"phase": phase}} for name, phase in phases.items()]
+    observe(as_client(fake), EXPECTED, SETTINGS)
+    assert [name for name in fake.deleted if not name.startswith("wide-ep-lws-verify-")] == ["old", "older"]
+
+
+def test_a_client_pod_has_its_time(fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may start within one limit and run within the other; only then it is given up."""
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(_pd_run.time, "monotonic", lambda: next(clock))
+    fake.status = {"phase": "Running"}
+    seen = observe(as_client(fake), EXPECTED, dataclasses.replace(SETTINGS, start_timeout=20, timeout=50))
+    assert seen.client_problem is not None
+    assert "it is Running after 80 s" in seen.client_problem[1]
+    assert (
+        pod_manifest("name", dataclasses.replace(SETTINGS, start_timeout=20, timeout=50))["spec"][
+            "activeDeadlineSeconds"
+        ]
+        > 20 + 50
+    )
 
 
 def test_what_cannot_be_removed_is_told(fake: FakeClient) -> None:

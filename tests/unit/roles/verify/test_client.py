@@ -177,6 +177,19 @@ def test_a_tier_that_sleeps_gets_no_further_prompts(client: ModuleType, cluster:
     assert (report["stage"], len(report["requests"])) == ("done", 8)
 
 
+@pytest.mark.parametrize(
+    ("grown", "expected"),
+    [
+        ({"prefill-0": 8, "decode-0": 4, "decode-0-1": 4}, False),
+        ({"prefill-0": 8, "decode-0": 8, "decode-0-1": 0}, True),
+        ({"prefill-0": 0, "decode-0": 8, "decode-0-1": 0}, False),
+        ({"prefill-0": 8, "decode-0": 0, "decode-0-1": 0}, False),
+    ],
+)
+def test_worth_more(client: ModuleType, cluster: Cluster, grown: dict[str, float], expected: bool) -> None:
+    assert client.worth_more(cluster.plan(), grown) is expected
+
+
 def test_it_ends_where_a_pod_cannot_be_scraped(client: ModuleType, cluster: Cluster) -> None:
     cluster.dead.add("decode-0")
     plan = cluster.plan()
