@@ -30,6 +30,10 @@ RESOURCES = {
 }
 
 
+def fail(error: Exception) -> t.NoReturn:
+    raise error
+
+
 class FakeClock:
     """Runs the script's actions when their time comes."""
 
@@ -71,9 +75,8 @@ class FakeCluster:
     def _ask(self, what: str) -> None:
         self.request_count += 1
         self.requests.append(what)
-        error = self.error
-        if isinstance(error, Exception):
-            raise error
+        if self.error:
+            fail(self.error)
 
     def discover(self, api_version: str, kind: str) -> Resource | None:
         return self.served.get((api_version, kind))
