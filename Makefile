@@ -33,6 +33,9 @@ check: setup ## Show what `make site` would change
 test: setup-test ## Run the tests; STAGES=static,unit selects
 	@.venv/bin/python tools/test.py $(if $(STAGES),--stages $(STAGES))
 
+test-all: setup-test ## Run the tests and what takes long; STAGES=extended selects
+	@.venv/bin/python tools/test.py --extended $(if $(STAGES),--stages $(STAGES))
+
 bench: setup-test binaries ## Measure the deployment against bare helm and kubectl, in one run
 	@.venv/bin/python tests/bench/site.py
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from _paths import cache_root
+
 # Folders whose Python is typed.
 TYPED = ("plugins", "tools", "roles/rehearsal_cluster/files/builder")
 OLDEST_SECOND_LANE = (3, 12)
@@ -58,6 +60,18 @@ def no_cluster_here() -> str | None:
 def passwordless_sudo() -> bool:
     sudo = shutil.which("sudo")
     return bool(sudo) and subprocess.run([str(sudo), "-n", "true"], capture_output=True, check=False).returncode == 0
+
+
+def no_test_cluster() -> str | None:
+    """Tell why a test that skips itself without the tests' cluster would prove nothing."""
+    name = os.environ.get("LLMD_WIDE_EP_TEST_CLUSTER") or "test"
+    kubeconfig = cache_root() / "clusters" / name / "deployer.kubeconfig"
+    return no_cluster_here() or (None if kubeconfig.exists() else f"cluster {name} is not up: run site/cluster first")
+
+
+def no_programs() -> str | None:
+    manifest = cache_root() / "manifests" / "standalone.json"
+    return None if manifest.exists() else "nothing is built: run site/binaries first"
 
 
 def second_lane_python() -> str | None:
@@ -128,6 +142,26 @@ SITE = (
     playbook_step("faults/interrupt", "interrupt", after=("site/first",), minutes=3),
     playbook_step("cleanup/twice", "cleanup", after=("site/cluster",), minutes=2),
 )
+
+
+def integration(name: str, missing: Callable[[], str | None], **kwargs: Any) -> Stage:
+    """Return a stage of pytest's integration tests, which need what ``missing`` asks for."""
+    folder, _, module = name.partition("/")[2].partition("-")
+    path = f"tests/integration/{folder}" + (f"/test_{module}.py" if module else "")
+    return Stage(name, (sys.executable, "-m", "pytest", path), missing=missing, **kwargs)
+
+
+INTEGRATION = (
+    integration("integration/verify", no_programs, after=("site/binaries",)),
+    integration("integration/wait_ready", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=4),
+)
+# Each makes and breaks clusters or releases of its own. A machine carries two clusters: one beside the user's.
+EXTENDED = (integration("extended/router", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=5),)
+EXTENDED_CLUSTERS = (
+    integration("extended/rehearsal_cluster-lifecycle", no_programs, after=("site/binaries",), minutes=4),
+    integration("extended/rehearsal_cluster-interruption", no_programs, after=("site/binaries",), minutes=6),
+)
+OWN_CLUSTER_SCENARIO = "rehearsal_cluster"
 # Nothing of the tests stays on the machine, whatever failed before.
 END = (playbook_step("cleanup/cluster", "remove_cluster", minutes=0),)
 # One scenario runs with the other lane's versions: that of Helm, whose module differs most between them.
@@ -136,7 +170,6 @@ OTHER_LANE_SCENARIO = "router"
 
 def molecule_stages(root: Path) -> tuple[Stage, ...]:
     """Return one stage per scenario folder; each begins and ends on a cluster without a deployment."""
-    names = scenario_names(root)
     return tuple(
         Stage(
             f"molecule/{name}",
@@ -145,8 +178,18 @@ def molecule_stages(root: Path) -> tuple[Stage, ...]:
             minutes=2,
             missing=no_cluster_here,
         )
-        for name in names
+        for name in scenario_names(root)
+        if name != OWN_CLUSTER_SCENARIO
     )
+
+
+def own_cluster_stages(root: Path) -> tuple[Stage, ...]:
+    """Return the scenario that makes a cluster of its own; it comes when the tests' cluster is gone."""
+    if OWN_CLUSTER_SCENARIO not in scenario_names(root):
+        return ()
+    command = (program("molecule"), "test", "--scenario-name", OWN_CLUSTER_SCENARIO)
+    needs = ("site/binaries", "cleanup/cluster")
+    return (Stage(f"molecule/{OWN_CLUSTER_SCENARIO}", command, after=needs, minutes=2, missing=no_cluster_here),)
 
 
 def scenario_names(root: Path) -> list[str]:
@@ -170,5 +213,13 @@ def other_lane_stages(root: Path) -> tuple[Stage, ...]:
 
 
 def all_stages(root: Path) -> tuple[Stage, ...]:
-    """Return all stages in their order."""
-    return (*STATIC, *CODE, *SITE, *molecule_stages(root), *other_lane_stages(root), *END)
+    """Return the stages of ``make test`` in their order."""
+    on_the_cluster = (*SITE, *INTEGRATION, *molecule_stages(root), *other_lane_stages(root), *END)
+    return (*STATIC, *CODE, *on_the_cluster, *own_cluster_stages(root))
+
+
+def extended_stages(root: Path) -> tuple[Stage, ...]:
+    """Return the stages of ``make test-all`` in their order."""
+    core = all_stages(root)
+    end = core.index(END[0])
+    return (*core[:end], *EXTENDED, *core[end:], *EXTENDED_CLUSTERS)

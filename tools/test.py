@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from _paths import ROOT, cache_root
-from _stages import Stage, all_stages
+from _stages import Stage, all_stages, extended_stages
 
 Outcome = Literal["passed", "failed", "NOT RUN"]
 KEPT_LOGS = 20
@@ -211,6 +211,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--stages", default="", help="names or groups, separated by commas; default: all")
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="leave out what would not fit into this time")
     parser.add_argument("--jobs", type=int, default=2, help="parallel stages at a time (only those that share nothing)")
+    parser.add_argument("--extended", action="store_true", help="also what takes long: faults of clusters and releases")
     parser.add_argument("--list", action="store_true", help="print the stages' names")
     return parser.parse_args()
 
@@ -218,7 +219,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the chosen stages."""
     arguments = parse_arguments()
-    stages, unknown = select(all_stages(ROOT), arguments.stages)
+    known = extended_stages(ROOT) if arguments.extended else all_stages(ROOT)
+    stages, unknown = select(known, arguments.stages)
     if unknown:
         print(f"test: no stage or group is named {', '.join(unknown)}; see --list", file=sys.stderr)
         return 2

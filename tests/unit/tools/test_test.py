@@ -154,7 +154,7 @@ def test_every_scenario_is_a_stage(runner: types.ModuleType, tmp_path: Path) -> 
 
 def test_stages_need_earlier_ones_only(runner: types.ModuleType) -> None:
     seen: set[str] = set()
-    for known in runner.all_stages(runner.ROOT):
+    for known in runner.extended_stages(runner.ROOT):
         assert set(known.after) <= seen, known.name
         assert known.name not in seen
         seen.add(known.name)
