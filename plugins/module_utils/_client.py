@@ -444,5 +444,6 @@ def _cause(error: BaseException, *, connect: float, read: float) -> str:
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return f"no connection within {connect:g} s"
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-        return f"no answer within {read:g} s"
+        # urllib3 gives this name also to a TLS handshake that takes longer than the connect timeout.
+        return f"no answer in time: {connect:g} s for the connection, {read:g} s for the answer"
     return text
