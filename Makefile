@@ -37,6 +37,7 @@ test-all: setup-test ## Run the tests and what takes long; STAGES=extended selec
 	@.venv/bin/python tools/test.py --extended $(if $(STAGES),--stages $(STAGES))
 
 bench: setup-test binaries ## Measure the deployment against bare helm and kubectl, in one run
+	@$(PLAYBOOK) playbooks/rehearsal_cluster.yml playbooks/lws.yml -i inventories/local
 	@.venv/bin/python tests/bench/site.py
 
 bench-cold: setup-test ## Measure each phase from empty caches and from no cluster
