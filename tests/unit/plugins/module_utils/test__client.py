@@ -256,7 +256,8 @@ def test_the_servers_clock(server: Server, client: Client) -> None:
 def test_no_answer_in_time(server: Server, client: Client) -> None:
     server.delay, server.answers = 3, [(200, {}, {})]
     began = time.monotonic()
-    with pytest.raises(Unreachable, match=r"cannot reach http://127.0.0.1:\d+: no answer in time: .* 0.2 s for the answer") as caught:
+    expected = r"cannot reach http://127.0.0.1:\d+: no answer in time: .* 0.2 s for the answer"
+    with pytest.raises(Unreachable, match=expected) as caught:
         client.raw("GET", "/version", timeout=0.2)
     assert time.monotonic() - began < 1
     assert caught.value.transient
