@@ -146,7 +146,7 @@ SITE = (
 
 def integration(name: str, missing: Callable[[], str | None], **kwargs: Any) -> Stage:
     """Return a stage of pytest's integration tests, which need what ``missing`` asks for."""
-    folder, _, module = name.partition("/")[2].partition("-")
+    folder, _dash, module = name.partition("/")[2].partition("-")
     path = f"tests/integration/{folder}" + (f"/test_{module}.py" if module else "")
     return Stage(name, (sys.executable, "-m", "pytest", path), missing=missing, **kwargs)
 
