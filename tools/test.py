@@ -227,6 +227,8 @@ def main() -> int:
     if arguments.list:
         print("\n".join(stage.name for stage in stages))
         return 0
+    # A shell that starts this in the background without job control has it ignore SIGINT, and the stages inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
     entries = run_stages(stages, Runner(make_log_folder()), arguments.budget, arguments.jobs)
     print("\n" + "\n".join(ledger(entries, time.monotonic() - began)), flush=True)
