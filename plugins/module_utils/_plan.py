@@ -26,6 +26,7 @@ class Tier:
     hosts_per_group: int
     ranks_per_host: int
     redundant_experts: int
+    all2all_backend: str
 
     @property
     def pods(self) -> tuple[str, ...]:
@@ -108,6 +109,7 @@ def build_plan(inputs: t.Mapping[str, t.Any]) -> Plan:
             hosts_per_group=int(inputs[f"{role}_hosts_per_group"]),
             ranks_per_host=int(inputs[f"{role}_ranks_per_host"]),
             redundant_experts=int(inputs["redundant_experts"]),
+            all2all_backend=str(inputs[f"{role}_all2all_backend"]),
         )
 
     return Plan(

@@ -21,6 +21,8 @@ GUIDE: dict[str, t.Any] = {
     "router_mode": "standalone",
     "gateway_provider": "none",
     "redundant_experts": 32,
+    "prefill_all2all_backend": "deepep_high_throughput",
+    "decode_all2all_backend": "deepep_low_latency",
     **{
         f"{role}_{key}": value
         for role in ("prefill", "decode")

@@ -31,6 +31,8 @@ INPUTS: dict[str, Any] = {
     "router_mode": "standalone",
     "gateway_provider": "none",
     "redundant_experts": 32,
+    "prefill_all2all_backend": "deepep_high_throughput",
+    "decode_all2all_backend": "deepep_low_latency",
     **{f"{role}_{key}": n for role in ("prefill", "decode") for key, n in (("groups", 1), ("hosts_per_group", 2))},
     **{f"{role}_ranks_per_host": 8 for role in ("prefill", "decode")},
 }
