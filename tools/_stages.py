@@ -151,12 +151,12 @@ def integration(name: str, missing: Callable[[], str | None], **kwargs: Any) -> 
     return Stage(name, (sys.executable, "-m", "pytest", path), missing=missing, **kwargs)
 
 
-INTEGRATION = (integration("integration/verify", no_programs, after=("site/binaries",)),)
-# Each makes and breaks clusters or releases of its own. A machine carries two clusters: one beside the user's.
-EXTENDED = (
-    integration("extended/wait_ready", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=4),
-    integration("extended/router", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=5),
+INTEGRATION = (
+    integration("integration/verify", no_programs, after=("site/binaries",)),
+    integration("integration/wait_ready", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=2),
 )
+# Each makes and breaks clusters or releases of its own. A machine carries two clusters: one beside the user's.
+EXTENDED = (integration("extended/router", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=5),)
 EXTENDED_CLUSTERS = (
     integration("extended/rehearsal_cluster-lifecycle", no_programs, after=("site/binaries",), minutes=4),
     integration("extended/rehearsal_cluster-interruption", no_programs, after=("site/binaries",), minutes=6),

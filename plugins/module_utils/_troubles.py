@@ -291,12 +291,17 @@ def timestamp(text: str | None) -> float | None:
 
 
 def started_since(pod: JsonObject, now: float | None) -> float:
-    """Seconds since the last container without a probe started, infinite when each has one or none runs."""
+    """Seconds since the last container without a probe started, infinite when each has one or none runs.
+
+    A native sidecar runs before the containers start: where one of them has passed a probe since, it has settled.
+    """
     probes = {"readinessProbe", "startupProbe"}
+    pairs = container_statuses(pod)
+    probed = any(probes & set(spec) for spec, _entry in pairs if not spec.get("init"))
     started = [
         timestamp(entry["state"]["running"].get("startedAt"))
-        for spec, entry in container_statuses(pod)
-        if "running" in (entry.get("state") or {}) and not probes & set(spec)
+        for spec, entry in pairs
+        if "running" in (entry.get("state") or {}) and not probes & set(spec) and not (probed and is_sidecar(spec))
     ]
     known = [when for when in started if when is not None]
     return now - max(known) if known and now is not None else float("inf")

@@ -294,19 +294,21 @@ class Assessor:
         ]
 
     def _event_troubles(self, seen: Observation) -> list[Trouble]:
+        """One trouble per object and reason, the last seen: each pod that a controller fails to create has an event."""
         first, before = self._events is None, self._events or {}
         self._events = {}
-        found = []
-        for event in seen.events:
+        found: dict[str, Trouble] = {}
+        for event in sorted(seen.events, key=lambda event: event_time(event) or 0.0):
             uid, when = event["metadata"].get("uid", event["metadata"]["name"]), event_time(event)
             state = (event_count(event), when)
             age = seen.server_time - when if seen.server_time is not None and when is not None else None
             if (first and age is not None and age <= FRESH) or (not first and before.get(uid) != state):
                 self._fresh_events.add(uid)
             self._events[uid] = state
-            if age is None or age <= EVENT_MEMORY:
-                found.append(event_trouble(event, fresh=uid in self._fresh_events))
-        return [trouble for trouble in found if trouble]
+            trouble = event_trouble(event, fresh=uid in self._fresh_events)
+            if trouble and (age is None or age <= EVENT_MEMORY):
+                found[trouble.key] = trouble
+        return list(found.values())
 
     def _terminal(self, items: tuple[Item, ...], elapsed: float) -> tuple[Trouble, ...]:
         over = []

@@ -24,11 +24,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CLUSTER = "bench-cold"
 
 
-def timed(rows: list[tuple[str, float]], label: str, command: t.Sequence[t.Any], environment: dict[str, str]) -> None:
+def timed(
+    rows: list[tuple[str, float]], label: str, command: t.Sequence[t.Any], environment: dict[str, str], **kwargs: t.Any
+) -> str:
+    """Run the command and add its seconds to the rows; what it printed where ``stdout`` is a pipe."""
     print(f"{label} ...", flush=True)
     start = time.monotonic()
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    finished = subprocess.run(command, cwd=ROOT, env=environment, check=True, text=True, **kwargs)
     rows.append((label, time.monotonic() - start))
+    return finished.stdout or ""
 
 
 def playbook(name: str, environment: dict[str, str], artifacts: str = "") -> list[t.Any]:
@@ -43,12 +47,9 @@ def playbook(name: str, environment: dict[str, str], artifacts: str = "") -> lis
 
 def set_up(rows: list[tuple[str, float]], environment: dict[str, str]) -> dict[str, str]:
     """Make the environment and everything that is built; the environment that names its interpreter."""
-    timed(rows, "Python environment", [sys.executable, "tools/setup.py", "--quiet", "--print"], environment)
-    shown = subprocess.run(
-        [sys.executable, "tools/setup.py", "--quiet", "--print"],
-        cwd=ROOT, env=environment, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    python = pathlib.Path(shown.stdout.split()[-1]) / "bin" / "python"
+    command = [sys.executable, "tools/setup.py", "--quiet", "--print"]
+    shown = timed(rows, "Python environment", command, environment, stdout=subprocess.PIPE)
+    python = pathlib.Path(shown.split()[-1]) / "bin" / "python"
     builder = [python, "roles/rehearsal_cluster/files/builder", "ensure", "--scenario", "standalone"]
     timed(rows, "programs, images, charts", builder, environment)
     return {**environment, "LLMD_WIDE_EP_BENCH_PYTHON": str(python)}

@@ -27,6 +27,10 @@ import urllib.parse
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from _paths import cache_root
+
 BIN = ROOT / ".venv" / "bin"
 #: What the ratio is about: from an empty namespace until everything is ready.
 DEPLOY_PHASES = ("workspace", "router", "model_server", "wait")
@@ -49,8 +53,7 @@ class Cluster:
 
     @classmethod
     def named(cls, name: str) -> Cluster:
-        default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "llmd-wide-ep"
-        cache = pathlib.Path(os.environ.get("LLMD_WIDE_EP_CACHE") or default)
+        cache = cache_root()
         programs = json.loads((cache / "manifests" / "standalone.json").read_text())["programs"]
         kubeconfig = cache / "clusters" / name / "deployer.kubeconfig"
         server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]

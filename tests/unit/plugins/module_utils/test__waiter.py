@@ -103,6 +103,17 @@ def test_a_container_without_probes_is_ready_only_after_a_while() -> None:
     assert (shots[-1].outcome, round(shots[-1].elapsed)) == ("ready", 3)
 
 
+def test_a_sidecar_without_probes_has_settled_when_the_container_behind_it_passes_its_own() -> None:
+    pod = lws_pod()
+    pod["spec"]["containers"] = [{"name": "vllm", "readinessProbe": {}}]
+    pod["spec"]["initContainers"] = [{"name": "routing-proxy", "restartPolicy": "Always"}]
+    running = {"running": {"startedAt": "1970-01-01T00:16:40Z"}}
+    pod["status"]["initContainerStatuses"] = [{"name": "routing-proxy", "state": running, "ready": True}]
+    cluster = cluster_of(lws(size=1), pod)
+    cluster.server_time = 1001.0
+    assert run(cluster)[-1].elapsed == 0
+
+
 def test_timeout_is_kept_to_the_second() -> None:
     last = run(cluster_of(deployment(ready=False)), targets=(EPP,), timeout=7.5, interval=2)[-1]
     assert last.outcome == "timeout"
@@ -203,6 +214,19 @@ def test_quota_denial_counts_when_it_is_fresh(at: str, bumped: bool, outcome: st
         "QuotaExceeded" if outcome == "failed" else (),
     )
     assert last.elapsed == pytest.approx(seconds, abs=6)
+
+
+def test_each_pod_that_is_refused_has_an_event_and_all_are_one_trouble() -> None:
+    cluster = cluster_of(deployment(ready=False))
+    cluster.server_time = 1000.0
+    cluster.warnings_seen = [
+        warning("FailedCreate", f'pods "{name}" is forbidden: {QUOTA}', "ReplicaSet", "epp-5d8f", at=at)
+        for name, at in (("epp-5d8f-b", "1970-01-01T00:16:39Z"), ("epp-5d8f-a", "1970-01-01T00:16:38Z"))
+    ]
+    for index, event in enumerate(cluster.warnings_seen):
+        event["metadata"]["uid"] = f"event-{index}"
+    (trouble,) = run(cluster, targets=(EPP,), timeout=30)[-1].terminal
+    assert "epp-5d8f-b" in trouble.message
 
 
 def test_a_denial_is_history_once_the_pods_exist() -> None:
