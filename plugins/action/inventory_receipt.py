@@ -109,11 +109,11 @@ class ActionModule(InProcessAction):
         # Nothing has been removed in check mode, so that there is nothing to wait for and nothing to complain about.
         timeout = 0.0 if self.check_mode else arguments["timeout"]
         receipt, inventory, snapshot = receipt_of(reader, arguments["before"], timeout)
-        result = {**self._result(reader, inventory, snapshot), **_lists(receipt)}
+        result = {**self._result(reader, inventory, snapshot), **_lists(receipt, snapshot.unreadable)}
         if self.check_mode:
             would = tuple(one.as_dict() for one in receipt.left_over)
             preview = Receipt(would, receipt.kept, ())
-            return {**result, **_lists(preview), "msg": f"{len(would)} objects would be removed"}
+            return {**result, **_lists(preview, snapshot.unreadable), "msg": f"{len(would)} objects would be removed"}
         messages = namespace_messages(platform, deployment.namespace) if receipt.left_over else []
         return {**result, **self.refusal(findings(receipt, messages))}
 
@@ -126,7 +126,9 @@ class ActionModule(InProcessAction):
         }
 
 
-def _lists(receipt: Receipt) -> dict[str, t.Any]:
+def _lists(receipt: Receipt, unreadable: t.Sequence[str]) -> dict[str, t.Any]:
+    # "Nothing" is a claim about the kinds that could be listed.
+    unseen = [["Not looked at", f"{', '.join(unreadable)} (the identity may not list them)"]] if unreadable else []
     return {
         "removed": list(receipt.removed),
         "kept": [dataclasses.asdict(kept) for kept in receipt.kept],
@@ -135,6 +137,7 @@ def _lists(receipt: Receipt) -> dict[str, t.Any]:
             ["Removed", f"{len(receipt.removed)} objects"],
             ["Kept on purpose", f"{len(receipt.kept)}"],
             ["Left over", f"{len(receipt.left_over)} objects" if receipt.left_over else "nothing"],
+            *unseen,
         ],
         "tables": [table for table in tables(receipt) if table["rows"]],
     }

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.llmd.wide_ep.plugins.action import inventory_receipt
-from ansible_collections.llmd.wide_ep.plugins.action.inventory_receipt import Reader, receipt_of, tables
+from ansible_collections.llmd.wide_ep.plugins.action.inventory_receipt import Reader, _lists, receipt_of, tables
 from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client, Response
 from ansible_collections.llmd.wide_ep.plugins.module_utils._receipt import Deployment, Kept, Receipt
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._inventory import namespace_messages
@@ -149,3 +149,12 @@ def test_tables_give_each_command_a_line_of_its_own() -> None:
             "rows": [["helm uninstall x"], ["kubectl delete y"]],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "line"),
+    [((), None), (("nodes", "pools.example.org"), "nodes, pools.example.org (the identity may not list them)")],
+)
+def test_the_summary_names_what_could_not_be_looked_at(unreadable: tuple[str, ...], line: str | None) -> None:
+    summary = dict(_lists(Receipt((), (), ()), unreadable)["summary"])
+    assert (summary["Left over"], summary.get("Not looked at")) == ("nothing", line)
