@@ -168,6 +168,10 @@ def remove() -> None:
             link.unlink()
     for name in ("venv", "sanity", "logs"):
         shutil.rmtree(cache_root() / name, ignore_errors=True)
+    # What the builder and the clusters emptied before.
+    for folder in (*sorted(cache_root().glob("*/")), cache_root()):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
     say(f"removed the environments and logs in {cache_root()}")
 
 

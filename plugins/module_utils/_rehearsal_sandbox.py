@@ -30,6 +30,9 @@ STATE_CONTENT = frozenset(
     {"admin.kubeconfig", ".admin.kubeconfig.new", "cluster", "rootfs", "rootfs.new", "rootfs.sha256"}
 )
 
+#: The folder that holds the clusters' folders by default: it goes with the last of them.
+OWN_PARENT = "llmd-wide-ep"
+
 
 class SandboxError(Exception):
     """The sandbox could not be started or ended."""
@@ -211,6 +214,9 @@ def remove_state(paths: Paths) -> None:
     if inside:
         raise SandboxError(f"{', '.join(inside)} is mounted inside {paths.state}; unmount it first")
     shutil.rmtree(paths.state)
+    if paths.state.parent.name == OWN_PARENT:
+        with contextlib.suppress(OSError):
+            paths.state.parent.rmdir()
 
 
 def last_lines(path: pathlib.Path, count: int = 15) -> str:

@@ -62,6 +62,19 @@ def test_a_folder_with_something_else_in_it_is_not_deleted(tmp_path: pathlib.Pat
     assert (tmp_path / name).exists()
 
 
+@pytest.mark.parametrize(
+    ("parent", "beside", "left"), [("llmd-wide-ep", False, False), ("llmd-wide-ep", True, True), ("mine", False, True)]
+)
+def test_the_folder_of_all_clusters_goes_with_the_last(
+    tmp_path: pathlib.Path, parent: str, beside: bool, left: bool
+) -> None:
+    (tmp_path / parent / "one" / "cluster").mkdir(parents=True)
+    if beside:
+        (tmp_path / parent / "two").mkdir()
+    sandbox.remove_state(sandbox.Paths(tmp_path / parent / "one"))
+    assert (tmp_path / parent).exists() is left
+
+
 def test_a_body_that_finds_no_file_is_not_silenced_by_the_lock(tmp_path: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError), sandbox.locked(tmp_path):
         raise FileNotFoundError
