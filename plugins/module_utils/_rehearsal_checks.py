@@ -16,7 +16,7 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import Findi
 PROGRAMS = ("coredns", "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet",
             "registry")  # fmt: skip
 #: Put into the sandbox too when they were built.
-OPTIONAL_PROGRAMS = ("kubectl",)
+OPTIONAL_PROGRAMS = ("kubectl", "kwok")
 HOST_COMMANDS = ("mount", "pivot_root", "unshare")
 #: Kernel option -> what it is for.
 KERNEL_OPTIONS = {
@@ -32,7 +32,9 @@ NODE_WATCHERS = 7
 #: An interface name has 15 characters, of which the prefix takes four.
 NAME = re.compile(r"^[a-z]([a-z0-9-]{0,9}[a-z0-9])?$")
 DEFAULT_NAME = "local"
-BUILD = "run `make binaries`"
+#: Where the builder writes what it built of a scenario.
+MANIFEST = re.compile(r"/manifests/(?P<scenario>[a-z0-9]+)\.json$")
+DEFAULT_SCENARIO = "standalone"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +150,18 @@ def check_name(name: str) -> list[Finding]:
     return [Finding("REHEARSAL_NAME", "error", "rehearsal_cluster_name", repr(name), fix)]
 
 
+def build_command(manifest: str) -> str:
+    """How what a manifest describes is built."""
+    found = MANIFEST.search(manifest)
+    other = found and found["scenario"] != DEFAULT_SCENARIO
+    return f"run `make binaries{' SCENARIO=' + found['scenario'] if found and other else ''}`"
+
+
 def check_manifest(manifest: t.Any, path: str, exists: t.Callable[[str], bool]) -> list[Finding]:
     """``manifest`` is None when the file is missing and a text when it could not be read."""
 
     def finding(evidence: str) -> list[Finding]:
-        return [Finding("REHEARSAL_PROGRAMS", "error", path, evidence, BUILD)]
+        return [Finding("REHEARSAL_PROGRAMS", "error", path, evidence, build_command(path))]
 
     if manifest is None:
         return finding("the manifest of the built programs does not exist")

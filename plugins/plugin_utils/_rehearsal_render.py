@@ -14,10 +14,13 @@ SYSTEM_USERS = {
     "scheduler": "system:kube-scheduler",
     "kube-proxy": "system:kube-proxy",
     "coredns": "system:coredns",
+    "kwok": "system:kwok",
 }
 #: Identities that people and playbooks use; neither is in system:masters.
 USERS = {"deployer": "llmd-deployer", "platform": "llmd-platform"}
 LIBRARY = ("init.py", "boot.py", "node_init.py", "wait_for.py", "steward.py")
+#: What KWOK plays on nodes that are not there, a file each.
+KWOK_STAGES = ("node-ready", "pod-runs", "pod-goes")
 
 
 def certificates(topology: t.Mapping[str, t.Any]) -> list[Data]:
@@ -60,6 +63,7 @@ def files(topology: Data, desired: Data, role_path: str) -> list[Data]:
     result += [
         {"path": "etc/topology.json", "data": topology},
         {"path": "etc/desired.json", "data": desired},
+        *({"path": f"etc/kwok/{name}.yaml", "copy": f"{role_path}/files/kwok/{name}.yaml"} for name in KWOK_STAGES),
         rendered("etc/Corefile", "Corefile"),
         rendered("etc/audit-policy.yaml", "audit-policy.yaml"),
         rendered("etc/resolv.conf", "resolv.conf"),

@@ -3,12 +3,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from builder import debian, gotool
-from builder.debian import DEFAULT_ARCHIVES, System, archives, configuration, key, need_tools, package_versions, sources
+from builder.cache import Cache
+from builder.debian import (
+    DEFAULT_ARCHIVES,
+    Package,
+    System,
+    archives,
+    configuration,
+    key,
+    need_tools,
+    package_versions,
+    sources,
+)
 from builder.errors import BuildError
 
 
@@ -90,6 +107,71 @@ def test_broken(tmp_path: Path, content: bytes | None, record: str | None, expec
     if record is not None:
         (tmp_path / debian.SUMS).write_text(record)
     assert debian.broken(tmp_path, "rootfs") == expected
+
+
+TOOL = Package("tool", "trixie", (("tool", "usr/bin/tool"),), 1)
+
+
+def test_programs_of_a_package_have_a_key_of_their_own() -> None:
+    cache = Cache(Path("/cache"))
+    rows = [TOOL, replace(TOOL, suite="bookworm"), replace(TOOL, programs=(("tool", "usr/sbin/tool"),))]
+    folders = {debian.package_folder(cache, row, "amd64") for row in rows} | {
+        debian.package_folder(cache, TOOL, "arm64")
+    }
+    assert len(folders) == 4
+    assert debian.package_folder(cache, replace(TOOL, seconds=9), "amd64") in folders
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "not built yet"), (b"x", ""), (b"y", "tool: its checksum is not the recorded one")],
+)
+def test_programs_of_a_package_are_checked(tmp_path: Path, content: bytes | None, expected: str) -> None:
+    assert debian.package_broken(tmp_path) == "not built yet"
+    sums = {"tool": hashlib.sha256(b"x").hexdigest()}
+    (tmp_path / debian.SUMS).write_text(json.dumps({"version": "1.0-1", "programs": sums}))
+    if content is not None:
+        (tmp_path / "tool").write_bytes(content)
+    assert debian.package_broken(tmp_path) == expected
+    assert debian.package_record(tmp_path) == ("1.0-1", sums)
+
+
+class Local(debian.Apt):
+    """An apt that has one package made here."""
+
+    def __init__(self, deb: Path) -> None:
+        self.deb = deb
+
+    def download_one(self, package: str, tick: Callable[[], None]) -> Path:
+        return self.deb
+
+
+@pytest.fixture
+def deb(tmp_path: Path) -> Path:
+    (tmp_path / "root/DEBIAN").mkdir(parents=True)
+    (tmp_path / "root/DEBIAN/control").write_text(
+        "Package: tool\nVersion: 1.0-1\nArchitecture: amd64\nMaintainer: a <a@example.org>\nDescription: a tool\n"
+    )
+    (tmp_path / "root/usr/bin").mkdir(parents=True)
+    (tmp_path / "root/usr/bin/tool").write_text("#!/bin/sh\necho tool\n")
+    subprocess.run(
+        ["dpkg-deb", "--build", "root", "tool_1.0-1_amd64.deb"], cwd=tmp_path, check=True, capture_output=True
+    )
+    return tmp_path / "tool_1.0-1_amd64.deb"
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="no dpkg-deb on PATH")
+def test_programs_are_taken_out_of_their_package(tmp_path: Path, deb: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    debian.make_programs(TOOL, Local(deb), target, lambda: None)
+    assert subprocess.run([target / "tool"], check=True, capture_output=True, text=True).stdout == "tool\n"
+    assert debian.package_record(target)[0] == "1.0-1"
+    assert debian.package_broken(target) == ""
+    with pytest.raises(BuildError, match=r"does not have usr/bin/tool, usr/bin/other"):
+        debian.make_programs(
+            replace(TOOL, programs=(*TOOL.programs, ("other", "usr/bin/other"))), Local(deb), target, lambda: None
+        )
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builder import cli, engine, families, gotool, programs, scenarios
-from builder.cache import Cache, read_json
+from builder import cli, debian, engine, families, gotool, programs, scenarios
+from builder.cache import Cache, read_json, sha256_file, write_json
+from builder.debian import Package
 from builder.engine import Engine
 from builder.errors import BuildError
 from builder.families import Family, Program
@@ -170,6 +171,21 @@ def test_other_modules_than_locked_are_refused(workspace: Path, cache: Cache) ->
 
 
 @needs_go
+def test_family_alone_needs_no_workspace(workspace: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workspace / "go.work").unlink()
+    with pytest.raises(BuildError):
+        ensure(cache)
+    rows = tuple(replace(row, alone=True) for row in (TINY, OTHER))
+    monkeypatch.setattr(families, "FAMILIES", rows)
+    made, _text = ensure(cache)
+    assert says(made["one"]["path"]) == "one v1.0.0"
+    assert key(rows[0], workspace) != key(TINY, workspace)
+    (workspace / "tiny/modules.lock").write_text("rehearsal/tiny\nexample.org/x v1.0.0 h1:x=\n")
+    with pytest.raises(BuildError, match=r"does not select the modules that tiny/modules.lock names"):
+        ensure(cache)
+
+
+@needs_go
 def test_users_build_settings_do_not_count(workspace: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     made, _text = ensure(cache)
     for name, value in (("GOFLAGS", "-tags=x -ldflags=-X=main.version=mine"), ("GOOS", "plan9"), ("CGO_ENABLED", "1")):
@@ -177,6 +193,38 @@ def test_users_build_settings_do_not_count(workspace: Path, cache: Cache, monkey
     other = Cache(cache.folder.parent / "second")
     again, _text = ensure(other)
     assert {name: row["sha256"] for name, row in again.items()} == {name: row["sha256"] for name, row in made.items()}
+
+
+def test_programs_of_debian_packages_are_part_of_what_is_needed(
+    cache: Cache, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(row: Package, _apt: object, target: Path, _tick: object) -> None:
+        (target / "tool").write_text("tool")
+        write_json(target / "sums.json", {"version": "1.0-1", "programs": {"tool": sha256_file(target / "tool")}})
+
+    apts: list[str] = []
+
+    class Apt:
+        def __init__(self, _root: Path, suite: str, *_rest: object) -> None:
+            apts.append(suite)
+
+        def update(self, _tick: object) -> None:
+            pass
+
+    packages = (Package("tool", "trixie", (("tool", "usr/bin/tool"),), 1), Package("again", "trixie", (), 1))
+    monkeypatch.setattr(debian, "PACKAGES", packages)
+    monkeypatch.setattr(debian, "make_programs", make)
+    monkeypatch.setattr(debian, "Apt", Apt)
+    wanted = engine.target(replace(SCENARIO, families=(), packages=("tool", "again")), cache, os.environ)
+    lacking = engine.missing(wanted, cache, frozenset({"systems"}))
+    assert lacking.lines() == ["tool of Debian: not built yet", "again of Debian: not built yet"]
+    cache.prepare()
+    Engine(cache, os.environ, io.StringIO()).build(wanted, lacking)
+    # One list of packages serves all that come from a suite.
+    assert apts == ["trixie"]
+    assert not engine.missing(wanted, cache, frozenset({"systems"}))
+    made = engine.make_manifest(wanted, cache, frozenset({"programs"}))["programs"]["tool"]
+    assert (made["version"], Path(made["path"]).read_text()) == ("1.0-1", "tool")
 
 
 @needs_go

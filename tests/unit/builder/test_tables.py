@@ -47,6 +47,7 @@ def generate() -> ModuleType:
 @pytest.mark.parametrize("row", SCENARIOS, ids=lambda row: row.name)
 def test_scenarios_name_what_exists(row: Scenario) -> None:
     built = {program.name for name in row.families for program in families.family(name).programs}
+    built |= {program for name in row.packages for program, _path in debian.package(name).programs}
     assert built >= PROGRAMS
     for name in row.systems:
         debian.system(name)
@@ -86,7 +87,7 @@ def test_workspace_fits_the_table(
     assert any(line.startswith(row.requires[0] + " ") for line in lock)
     for package in families.own_packages(row):
         assert (folder / package / "main.go").exists()
-    assert f"\t./{row.name}\n" in (programs.WORKSPACE / "go.work").read_text()
+    assert (f"\t./{row.name}\n" in (programs.WORKSPACE / "go.work").read_text()) is not row.alone
 
 
 def test_stamps_satisfy_charts_that_ask_for_a_kubernetes_version() -> None:
@@ -111,16 +112,42 @@ def test_short_names_are_what_containerd_asks_for(name: str, short: str) -> None
     assert recipes.image(name).short == short
 
 
-def test_standalone_has_what_the_local_inventory_deploys() -> None:
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        # No image is pulled on a fake node, and no real one is a GB200 tray.
+        ("standalone", {"kueue", "vllm_gb200"}),
+        ("full", {"vllm_gb200"}),
+    ],
+)
+def test_scenarios_have_what_the_local_inventory_deploys(name: str, without: set[str]) -> None:
     tables = [
         yaml.safe_load((ROOT / name).read_text())
         for name in ("roles/wide_ep/vars/main.yml", "inventories/local/group_vars/wide_ep/main.yml")
     ]
     images = {**tables[0]["_wide_ep_default_images"], **tables[1]["wide_ep_image_overrides"]}
-    row = scenarios.scenario("standalone")
-    assert set(images.values()) <= {recipes.image(name).reference for name in row.images}
-    wanted = {f"{chart['ref']}:{chart['version']}" for chart in tables[0]["_wide_ep_charts"].values()}
-    assert wanted <= {charts.chart(name).reference for name in row.charts}
+    row = scenarios.scenario(name)
+    assert {images[key] for key in images.keys() - without} <= {recipes.image(item).reference for item in row.images}
+    wanted = {
+        f"{chart['ref']}:{chart['version']}"
+        for key, chart in tables[0]["_wide_ep_charts"].items()
+        if key not in without
+    }
+    assert wanted <= {charts.chart(item).reference for item in row.charts}
+
+
+def test_old_lws_is_the_last_one_whose_chart_owns_the_crd() -> None:
+    row = scenarios.scenario("full")
+    assert charts.chart("lws:0.7.0").reference == "registry.k8s.io/lws/charts/lws:0.7.0"
+    assert {"lws", "lws:0.7.0"} <= set(row.charts)
+    assert charts.chart("lws").version != "0.7.0"
+    assert recipes.image("lws-0.7").reference.endswith(":v" + charts.chart("lws:0.7.0").version)
+
+
+def test_operator_names_its_reloader_by_the_version_that_is_built() -> None:
+    stamps = dict(families.family("prometheus-operator").stamps)
+    reloader = recipes.image("prometheus-config-reloader").reference
+    assert reloader.endswith(":v" + stamps["github.com/prometheus/common/version.Version"])
 
 
 @pytest.mark.parametrize("row", recipes.IMAGES, ids=lambda row: row.name)
@@ -132,6 +159,7 @@ def test_users_are_numbers(row: recipes.Image) -> None:
     ("name", "reference"),
     [
         ("lws", "registry.k8s.io/lws/charts/lws:0.9.0"),
+        ("kueue", "registry.k8s.io/kueue/charts/kueue:0.19.2"),
         ("standalone", "registry.k8s.io/gateway-api-inference-extension/charts/standalone:v1.5.0"),
     ],
 )

@@ -27,8 +27,13 @@ class Module:
 
 
 LWS = Module("sigs.k8s.io/lws", "v0.9.0", "h1:DcJCgxjjoGOx//QHZkeKpyiblxYq70aCRZNYSfykWyI=")
+LWS_OLD = Module("sigs.k8s.io/lws", "v0.7.0", "h1:qWfzX8+UBak+Hq0+m/PuE3uO0mp/3dmm5q/h/7z31A8=")
+KUEUE = Module("sigs.k8s.io/kueue", "v0.19.2", "h1:mPNzr37u0nwI7ikST5QQl5gg6EgtYOAvC9ZbTgywdN8=")
 GAIE = Module(
     "sigs.k8s.io/gateway-api-inference-extension", "v1.5.0", "h1:w9Awt60cmI1vM7Y6N81h8wDCBP0WkmxpdI7GKY0v070="
+)
+PROMETHEUS_OPERATOR = Module(
+    "github.com/prometheus-operator/prometheus-operator", "v0.83.0", "h1:qAKbm+45fqNGcn9sGTa1Ae2TM3KZuYA/uyoD2QKi9+o="
 )
 
 
@@ -48,6 +53,11 @@ class Chart:
         """Return the chart's name in a registry."""
         return f"{self.repository}/{self.name}:{self.version}"
 
+    @property
+    def file(self) -> str:
+        """Return the name of its package."""
+        return f"{self.name}-{self.version}.tgz"
+
 
 @dataclass(frozen=True)
 class Definitions:
@@ -63,16 +73,20 @@ CHARTS: tuple[Chart, ...] = (
     Chart("lws", LWS, "charts", "registry.k8s.io/lws/charts", "0.9.0", "v0.9.0"),
     Chart("standalone", GAIE, "config/charts", _GAIE_REPOSITORY, "v1.5.0", "v1.5.0"),
     Chart("inferencepool", GAIE, "config/charts", _GAIE_REPOSITORY, "v1.5.0", "v1.5.0"),
+    # The last chart with its CRD in a template: what a cluster may still have.
+    Chart("lws", LWS_OLD, "charts", "registry.k8s.io/lws/charts", "0.7.0", "v0.7.0"),
+    Chart("kueue", KUEUE, "charts", "registry.k8s.io/kueue/charts", "0.19.2", "v0.19.2"),
 )
 DEFINITIONS: tuple[Definitions, ...] = (
     Definitions("gateway-api-inference-extension", GAIE, "config/crd/bases/*.yaml"),
+    Definitions("prometheus-operator", PROMETHEUS_OPERATOR, "example/prometheus-operator-crd/*.yaml"),
 )
 SCHEMA = 1
 
 
 def chart(name: str) -> Chart:
-    """Return the chart of that name."""
-    return next(row for row in CHARTS if row.name == name)
+    """Return the chart of that name: the first one, or with `name:version` the one of that version."""
+    return next(row for row in CHARTS if name in (row.name, f"{row.name}:{row.version}"))
 
 
 def definitions(name: str) -> Definitions:
@@ -122,7 +136,7 @@ class Sources:
 
     def package(self, row: Chart, target: Path) -> Path:
         """Package a chart under its published version."""
-        copy = self.scratch / f"{row.name}-sources"
+        copy = self.scratch / f"{row.name}-{row.version}-sources"
         shutil.copytree(self.module(row.module) / row.charts, copy, copy_function=shutil.copyfile)
         for folder in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
             folder.chmod(0o755)
@@ -130,7 +144,7 @@ class Sources:
         versions = ["--version", row.version, "--app-version", row.app_version]
         package: Command = [self.helm, "package", copy / row.name, *versions, "--destination", target]
         run(package, env=self.helm_env, tick=self.tick)
-        return target / f"{row.name}-{row.version}.tgz"
+        return target / row.file
 
     def definitions(self, row: Definitions, target: Path) -> None:
         """Copy custom resource definitions."""

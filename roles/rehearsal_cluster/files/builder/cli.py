@@ -53,6 +53,9 @@ def show(cache: Cache, wanted: Scenario, _options: argparse.Namespace) -> int:
     for name in goal.systems:
         state = lacking.systems.get(name)
         print(f"{name + '.tar':<26} {'':<10} {'build: ' + state if state else 'cached'}")
+    for name in goal.packages:
+        state = lacking.packages.get(name)
+        print(f"{name + ' of Debian':<26} {'':<10} {'build: ' + state if state else 'cached'}")
     state = "build: " + lacking.store if lacking.store else "cached"
     for name in (*wanted.images, *(f"chart {chart}" for chart in wanted.charts)):
         print(f"{name:<26} {'':<10} {state}")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian file systems without root: apt resolves and verifies packages in private folders, dpkg-deb unpacks them."""
+"""Debian file systems and programs without root: apt resolves and verifies packages, dpkg-deb unpacks them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .cache import SUMS, Cache, digest, read_json, sha256_file, write_json
 from .errors import BuildError, advice
-from .layers import Layer, finish_system
+from .layers import Layer, finish_system, normalize
 from .process import run
 
 SCHEMA = 3
@@ -67,6 +68,27 @@ SYSTEMS: tuple[System, ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Package:
+    """Programs of one Debian package, by their names here: they run on the base file system and on the host."""
+
+    name: str
+    suite: str
+    programs: tuple[tuple[str, str], ...]
+    seconds: int
+
+
+PACKAGES: tuple[Package, ...] = (
+    Package("prometheus", "trixie", (("prometheus", "usr/bin/prometheus"),), 10),
+    Package("promtool", "trixie", (("promtool", "usr/bin/promtool"),), 5),
+)
+
+
+def package(name: str) -> Package:
+    """Return the package of that name."""
+    return next(row for row in PACKAGES if row.name == name)
+
+
 def system(name: str) -> System:
     """Return the file system of that name."""
     return next(row for row in SYSTEMS if row.name == name)
@@ -89,6 +111,27 @@ def broken(path: Path, name: str) -> str:
     if not isinstance(recorded, dict) or not tar.exists():
         return "not built yet"
     return "" if sha256_file(tar) == recorded.get("sha256") else "its checksum is not the recorded one"
+
+
+def package_folder(cache: Cache, row: Package, architecture: str) -> Path:
+    """Return the folder of a package's programs."""
+    inputs = {"schema": SCHEMA, "architecture": architecture, "suite": row.suite, "programs": row.programs}
+    return cache.path("bin", f"{row.name}-{digest(inputs)[:16]}")
+
+
+def package_record(path: Path) -> tuple[str, dict[str, str]]:
+    """Return the recorded version and checksums of a package's programs."""
+    recorded = read_json(path / SUMS)
+    return (recorded["version"], recorded["programs"]) if isinstance(recorded, dict) else ("", {})
+
+
+def package_broken(path: Path) -> str:
+    """Say why cached programs of a package cannot be used; empty if they can."""
+    _version, wanted = package_record(path)
+    if not wanted or not all((path / name).exists() for name in wanted):
+        return "not built yet"
+    changed = [name for name, value in wanted.items() if sha256_file(path / name) != value]
+    return f"{changed[0]}: its checksum is not the recorded one" if changed else ""
 
 
 def archives(listing: str) -> tuple[str, str]:
@@ -193,6 +236,13 @@ class Apt:
         run(["apt-get", "--yes", "--download-only", "install", *packages], env=self.env, tick=tick)
         return sorted(archives_folder.glob("*.deb"))
 
+    def download_one(self, package: str, tick: Callable[[], None]) -> Path:
+        """Download and verify a package without what it needs."""
+        folder = Path(self.root / package)
+        folder.mkdir()
+        run(["apt-get", "download", package], env=self.env, cwd=folder, tick=tick)
+        return next(folder.glob("*.deb"))
+
 
 def package_versions(debs: list[Path]) -> dict[str, str]:
     """Read names and versions from the files' names (apt writes a colon of a version as %3a)."""
@@ -221,3 +271,24 @@ def make(row: System, apt: Apt, target: Path, tick: Callable[[], None]) -> None:
     merge(debs, tar, tick)
     record = {"sha256": sha256_file(tar), "suite": row.suite, "packages": package_versions(debs)}
     write_json(target / SUMS, record)
+
+
+def make_programs(row: Package, apt: Apt, target: Path, tick: Callable[[], None]) -> None:
+    """Write a package's programs and their record into a folder."""
+    deb = apt.download_one(row.name, tick)
+    members = {path: name for name, path in row.programs}
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        with tarfile.open(fileobj=process.stdout, mode="r|") as source:
+            for info in source:
+                tick()
+                content = source.extractfile(info) if info.isreg() else None
+                if content and (name := members.get(normalize(info.name))):
+                    with (target / name).open("wb") as stream:
+                        shutil.copyfileobj(content, stream)
+                    (target / name).chmod(0o755)
+        process.stdout.read()
+    sums = {name: sha256_file(target / name) for name, _path in row.programs if (target / name).exists()}
+    if process.returncode != 0 or len(sums) != len(row.programs):
+        raise BuildError(f"{deb.name} does not have {', '.join(path for _name, path in row.programs)}.", advice(""))
+    write_json(target / SUMS, {"programs": sums, "version": package_versions([deb])[row.name]})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,15 @@ class Target:
     families: tuple[Family, ...]
     folders: Mapping[str, Path]
     systems: Mapping[str, Path]
+    packages: Mapping[str, Path]
+
+    def built(self) -> list[programs.Built]:
+        """List the programs that are in the cache, with their recorded checksums."""
+        made = [p for row in self.families for p in programs.built(self.folders[row.name], row)]
+        for folder in self.packages.values():
+            version, sums = debian.package_record(folder)
+            made += [programs.Built(name, version, folder / name, value) for name, value in sums.items()]
+        return made
 
 
 @dataclass
@@ -46,16 +55,18 @@ class Missing:
 
     programs: dict[str, dict[str, str]] = field(default_factory=dict)
     systems: dict[str, str] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
     store: str = ""
 
     def __bool__(self) -> bool:
         """Tell whether anything is missing."""
-        return bool(self.programs or self.systems or self.store)
+        return bool(self.programs or self.systems or self.packages or self.store)
 
     def lines(self) -> list[str]:
         """Render one line per missing part."""
         rows = [f"{name}: {why}" for found in self.programs.values() for name, why in found.items()]
         rows += [f"{name}.tar: {why}" for name, why in self.systems.items()]
+        rows += [f"{name} of Debian: {why}" for name, why in self.packages.items()]
         return rows + ([f"images and charts: {self.store}"] if self.store else [])
 
 
@@ -73,18 +84,18 @@ def target(scenario: Scenario, cache: Cache, env: Mapping[str, str]) -> Target:
             for row in rows
         },
         {name: debian.folder(cache, debian.system(name), architecture) for name in scenario.systems},
+        {name: debian.package_folder(cache, debian.package(name), architecture) for name in scenario.packages},
     )
 
 
 def store_inputs(wanted: Target) -> StoreInputs:
     """Collect what the images and charts are made of; complete only once programs and systems are built."""
-    made = [p for row in wanted.families for p in programs.built(wanted.folders[row.name], row)]
     records = {name: read_json(path / SUMS) or {} for name, path in wanted.systems.items()}
     return StoreInputs(
         images=wanted.scenario.images,
         charts=wanted.scenario.charts,
         definitions=wanted.scenario.definitions,
-        programs={p.name: (p.path, p.sha256) for p in made},
+        programs={p.name: (p.path, p.sha256) for p in wanted.built()},
         base=wanted.systems["base"] / "base.tar",
         base_sha256=records.get("base", {}).get("sha256", ""),
         architecture=wanted.architecture,
@@ -100,8 +111,11 @@ def missing(wanted: Target, cache: Cache, parts: frozenset[str] = ALL) -> Missin
     if "systems" in parts:
         found = {name: debian.broken(path, name) for name, path in wanted.systems.items()}
         result.systems = {name: why for name, why in found.items() if why}
+        broken = {name: debian.package_broken(path) for name, path in wanted.packages.items()}
+        result.packages = {name: why for name, why in broken.items() if why}
     if "store" in parts:
         lacking = {name for found in result.programs.values() for name in found}
+        lacking |= {name for package in result.packages for name, _path in debian.package(package).programs}
         inputs = store_inputs(wanted)
         outdated = "base" in result.systems or bool(lacking.intersection(store.used_programs(inputs.recipes)))
         result.store = "their parts are not built yet" if outdated else store.broken(inputs, cache)
@@ -189,7 +203,7 @@ class Engine:
                 for row in wanted.families:
                     if row.name in lacking.programs:
                         self.build_family(wanted, row, lacking.programs[row.name], progress)
-        if lacking.systems:
+        if lacking.systems or lacking.packages:
             with self.timed("file systems"):
                 self.build_systems(wanted, lacking, progress)
         # A program that is built again is the same as before, and so are the images with it.
@@ -220,8 +234,10 @@ class Engine:
     @staticmethod
     def system_tasks(lacking: Missing) -> list[Task]:
         """List the file systems to make."""
-        rows = [debian.system(name) for name in lacking.systems]
-        return [Task(f"{row.name}.tar (Debian {row.suite})", row.seconds) for row in rows]
+        systems = [debian.system(name) for name in lacking.systems]
+        packages = [debian.package(name) for name in lacking.packages]
+        tasks = [Task(f"{row.name}.tar (Debian {row.suite})", row.seconds) for row in systems]
+        return tasks + [Task(f"{row.name} (Debian {row.suite})", row.seconds) for row in packages]
 
     def build_family(self, wanted: Target, row: Family, lacking: Mapping[str, str], progress: Progress) -> None:
         """Build a family's missing programs; its folder changes in one step, also when only some could be built."""
@@ -244,18 +260,23 @@ class Engine:
             raise stopped
 
     def build_systems(self, wanted: Target, lacking: Missing, progress: Progress) -> None:
-        """Make the missing file systems, with one apt per suite."""
+        """Make the missing file systems and take the missing programs from packages, with one apt per suite."""
         with self.cache.scratch("apt") as scratch:
             known: dict[str, debian.Apt] = {}
-            for name in lacking.systems:
-                row = debian.system(name)
-                with progress.task() as tick, self.cache.new_folder(wanted.systems[name]) as fresh:
-                    if row.suite not in known:
-                        root = scratch / row.suite
-                        root.mkdir()
-                        known[row.suite] = debian.Apt(root, row.suite, wanted.architecture, self.env)
-                        known[row.suite].update(tick)
-                    debian.make(row, known[row.suite], fresh, tick)
+
+            def apt(suite: str, tick: Callable[[], None]) -> debian.Apt:
+                if suite not in known:
+                    (scratch / suite).mkdir()
+                    known[suite] = debian.Apt(scratch / suite, suite, wanted.architecture, self.env)
+                    known[suite].update(tick)
+                return known[suite]
+
+            for row in map(debian.system, lacking.systems):
+                with progress.task() as tick, self.cache.new_folder(wanted.systems[row.name]) as fresh:
+                    debian.make(row, apt(row.suite, tick), fresh, tick)
+            for package in map(debian.package, lacking.packages):
+                with progress.task() as tick, self.cache.new_folder(wanted.packages[package.name]) as fresh:
+                    debian.make_programs(package, apt(package.suite, tick), fresh, tick)
 
 
 def manifest_path(cache: Cache, scenario: Scenario) -> Path:
@@ -265,12 +286,11 @@ def manifest_path(cache: Cache, scenario: Scenario) -> Path:
 
 def make_manifest(wanted: Target, cache: Cache, parts: frozenset[str] = ALL) -> dict[str, Any]:
     """Describe the cache's part of a scenario, as the cluster role reads it."""
-    made = [p for row in wanted.families for p in programs.built(wanted.folders[row.name], row)]
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "scenario": wanted.scenario.name,
         "go": wanted.go.version,
-        "programs": {p.name: {"path": str(p.path), "sha256": p.sha256, "version": p.version} for p in made},
+        "programs": {p.name: {"path": str(p.path), "sha256": p.sha256, "version": p.version} for p in wanted.built()},
     }
     if "systems" in parts:
         record = read_json(wanted.systems["rootfs"] / SUMS) or {}

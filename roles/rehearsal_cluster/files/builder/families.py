@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Go programs by family: one row is one module of the workspace and the programs built from it."""
+"""Go programs by family: one row is one module, of the workspace or alone, and the programs built from it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ class Family:
     # Modules whose published go.sum must seed go.work.sum, with the substring of the wanted lines: the checksum
     # database does not know them (sigs.k8s.io/scheduler-library v0.1.0-alpha1, seen with kueue 0.19.2).
     seed_sums: tuple[tuple[str, str], ...] = ()
+    # Outside of the workspace, with libraries of its own: those of the workspace do not fit, or would change by it.
+    alone: bool = False
 
 
 def _kubernetes_stamps(version: str) -> tuple[tuple[str, str], ...]:
@@ -61,6 +63,7 @@ def _helm_stamps(version: str) -> tuple[tuple[str, str], ...]:
     return (("helm.sh/helm/v3/internal/version.version", version), *capabilities)
 
 
+_PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 FAMILIES: tuple[Family, ...] = (
     Family(
         "kubernetes",
@@ -137,6 +140,34 @@ FAMILIES: tuple[Family, ...] = (
         (Program("kueue-manager", "sigs.k8s.io/kueue/cmd/kueue", 58),),
         (("sigs.k8s.io/kueue/pkg/version.GitVersion", "v0.19.2"),),
         (("sigs.k8s.io/kueue@v0.19.2", "sigs.k8s.io/scheduler-library "),),
+    ),
+    Family(
+        # The last version whose chart holds the CRD in a template: what an upgrade starts from.
+        "lws-0.7",
+        "v0.7.0",
+        ("sigs.k8s.io/lws v0.7.0",),
+        (Program("lws-manager-0.7", "sigs.k8s.io/lws/cmd", 247),),
+        (("sigs.k8s.io/lws/pkg/version.GitVersion", "v0.7.0"), ("sigs.k8s.io/lws/pkg/version.BuildDate", BUILD_DATE)),
+        alone=True,
+    ),
+    Family(
+        "kwok",
+        "v0.8.0",
+        ("sigs.k8s.io/kwok v0.8.0",),
+        (Program("kwok", "sigs.k8s.io/kwok/cmd/kwok", 226),),
+        alone=True,
+    ),
+    Family(
+        "prometheus-operator",
+        "v0.83.0",
+        (f"{_PROMETHEUS_OPERATOR} v0.83.0",),
+        (
+            Program("prometheus-operator", f"{_PROMETHEUS_OPERATOR}/cmd/operator", 300),
+            Program("prometheus-config-reloader", f"{_PROMETHEUS_OPERATOR}/cmd/prometheus-config-reloader", 10),
+        ),
+        # It names the image of the config reloader by its own version.
+        (("github.com/prometheus/common/version.Version", "0.83.0"),),
+        alone=True,
     ),
 )
 

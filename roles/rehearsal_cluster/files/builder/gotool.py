@@ -23,6 +23,8 @@ from .wheels import Wheel
 
 MACHINES: Mapping[str, str] = {"x86_64": "amd64", "aarch64": "arm64"}
 FLAGS = ("-trimpath", "-mod=readonly", "-buildvcs=false")
+# A module alone has neither go.sum nor its indirect requirements committed: go adds them, modules.lock judges them.
+ALONE_FLAGS = ("-trimpath", "-mod=mod", "-buildvcs=false")
 LINK_FLAGS = ("-s", "-w")
 
 
@@ -99,7 +101,7 @@ def environment(env: Mapping[str, str], workspace: Path | None, scratch: Path) -
         "GOTOOLCHAIN": "local",
         "GOWORK": str(workspace / "go.work") if workspace else "off",
         # Set even though empty: otherwise `go env -w` settings of the user would count.
-        "GOFLAGS": " ".join(FLAGS) if workspace else "-mod=mod",
+        "GOFLAGS": " ".join(FLAGS if workspace else ALONE_FLAGS),
         "GOTMPDIR": str(scratch),
         "HOME": env.get("HOME") or os.path.expanduser("~"),
     }

@@ -15,7 +15,7 @@ from . import gotool
 from .cache import SUMS, Cache, digest, read_json, sha256_file, sha256_files, write_json
 from .errors import BuildError
 from .families import Family, Program, own_packages
-from .gotool import FLAGS, LINK_FLAGS, Go
+from .gotool import ALONE_FLAGS, FLAGS, LINK_FLAGS, Go
 from .process import run
 
 WORKSPACE = Path(__file__).resolve().parent.parent / "workspace"
@@ -57,7 +57,7 @@ def family_key(row: Family, go_version: str, architecture: str, workspace: Path 
             "schema": SCHEMA,
             "go": go_version,
             "architecture": architecture,
-            "flags": [*FLAGS, link_flags(row)],
+            "flags": [*(ALONE_FLAGS if row.alone else FLAGS), link_flags(row)],
             "packages": [[p.name, p.package] for p in row.programs],
             "files": files,
         }
@@ -95,12 +95,17 @@ def built(folder: Path, row: Family) -> list[Built]:
     return [Built(p.name, row.version, folder / p.name, sums[p.name]) for p in row.programs if p.name in sums]
 
 
+def build_folder(row: Family, workspace: Path) -> Path:
+    """Return the folder that go runs in."""
+    return workspace / row.name if row.alone else workspace
+
+
 def check_lock(row: Family, go: Path, env: Mapping[str, str], workspace: Path, tick: Callable[[], None]) -> None:
     """Compare the modules that go would compile in with the committed lock."""
     listed = run(
         [go, "list", "-deps", "-f", LOCK_TEMPLATE, *[p.package for p in row.programs]],
         env=env,
-        cwd=workspace,
+        cwd=build_folder(row, workspace),
         tick=tick,
     )
     seen = {line.strip() for line in listed.splitlines() if line and not line.startswith("go: ")}
@@ -125,7 +130,7 @@ class FamilyBuild:
         self.workspace = scratch / "workspace"
         # A copy: go rewrites go.work.sum in workspace mode, whatever -mod says, and the checkout may be read-only.
         shutil.copytree(WORKSPACE, self.workspace, ignore=shutil.ignore_patterns("__pycache__"))
-        self.env = gotool.environment(env, self.workspace, scratch)
+        self.env = gotool.environment(env, None if row.alone else self.workspace, scratch)
         self.program: Path | None = None
         self.sums: dict[str, str] = {}
 
@@ -145,7 +150,7 @@ class FamilyBuild:
         run(
             [self.program, "build", "-ldflags", link_flags(self.row), "-o", target, program.package],
             env=self.env,
-            cwd=self.workspace,
+            cwd=build_folder(self.row, self.workspace),
             tick=tick,
         )
         self.sums[program.name] = sha256_file(target)

@@ -105,6 +105,42 @@ IMAGES: tuple[Image, ...] = (
         debian=True,
         labels=(("wide-ep.llm-d.ai/stands-for", "vLLM: a simulator behind its command line"),),
     ),
+    Image(
+        "kueue",
+        "registry.k8s.io/kueue/kueue:v0.19.2",
+        (Layer(programs=(("manager", "kueue-manager"),)),),
+        ("/manager",),
+        user=UNPRIVILEGED,
+    ),
+    Image(
+        "lws-0.7",
+        "registry.k8s.io/lws/lws:v0.7.0",
+        (Layer(programs=(("manager", "lws-manager-0.7"),)),),
+        ("/manager",),
+        user=UNPRIVILEGED,
+    ),
+    Image(
+        "prometheus",
+        "quay.io/prometheus/prometheus:v2.53.3",
+        (Layer(programs=(("bin/prometheus", "prometheus"), ("bin/promtool", "promtool"))),),
+        ("/bin/prometheus",),
+        user=UNPRIVILEGED,
+        debian=True,
+    ),
+    Image(
+        "prometheus-config-reloader",
+        "quay.io/prometheus-operator/prometheus-config-reloader:v0.83.0",
+        (Layer(programs=(("bin/prometheus-config-reloader", "prometheus-config-reloader"),)),),
+        ("/bin/prometheus-config-reloader",),
+        user=UNPRIVILEGED,
+    ),
+    Image(
+        "prometheus-operator",
+        "quay.io/prometheus-operator/prometheus-operator:v0.83.0",
+        (Layer(programs=(("bin/operator", "prometheus-operator"),)),),
+        ("/bin/operator",),
+        user=UNPRIVILEGED,
+    ),
 )
 
 

@@ -12,7 +12,7 @@ from .errors import BuildError
 
 @dataclass(frozen=True)
 class Scenario:
-    """Names of program families, file systems, images, charts and definitions that a scenario needs."""
+    """Names of families, file systems, images, charts, definitions and Debian packages that a scenario needs."""
 
     name: str
     families: tuple[str, ...]
@@ -20,18 +20,37 @@ class Scenario:
     images: tuple[str, ...]
     charts: tuple[str, ...]
     definitions: tuple[str, ...]
+    packages: tuple[str, ...] = ()
 
 
 _CLUSTER = ("kubernetes", "etcd", "crane", "helm", "coredns")
 
+STANDALONE = Scenario(
+    "standalone",
+    (*_CLUSTER, "lws", "router", "simulator"),
+    ("rootfs", "base"),
+    ("pause", "client", "lws", "epp", "pd-sidecar", "envoy", "llm-d-cuda"),
+    ("lws", "standalone", "inferencepool"),
+    ("gateway-api-inference-extension",),
+)
 SCENARIOS: tuple[Scenario, ...] = (
+    STANDALONE,
+    # What the tests run: every part that a cluster may have.
     Scenario(
-        "standalone",
-        (*_CLUSTER, "lws", "router", "simulator"),
-        ("rootfs", "base"),
-        ("pause", "client", "lws", "epp", "pd-sidecar", "envoy", "llm-d-cuda"),
-        ("lws", "standalone", "inferencepool"),
-        ("gateway-api-inference-extension",),
+        "full",
+        (*STANDALONE.families, "kueue", "kwok", "lws-0.7", "prometheus-operator"),
+        STANDALONE.systems,
+        (
+            *STANDALONE.images,
+            "kueue",
+            "lws-0.7",
+            "prometheus",
+            "prometheus-config-reloader",
+            "prometheus-operator",
+        ),
+        (*STANDALONE.charts, "kueue", "lws:0.7.0"),
+        (*STANDALONE.definitions, "prometheus-operator"),
+        ("prometheus", "promtool"),
     ),
 )
 

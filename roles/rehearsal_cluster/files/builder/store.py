@@ -257,7 +257,7 @@ def build(inputs: StoreInputs, cache: Cache, go: gotool.Go, env: Mapping[str, st
                 pusher.base()
                 for name in inputs.charts:
                     row = charts.chart(name)
-                    pushed["charts"][row.reference] = pusher.chart(row, packaged / f"{name}-{row.version}.tgz")
+                    pushed["charts"][row.reference] = pusher.chart(row, packaged / row.file)
             for recipe in inputs.recipes:
                 with progress.task() as tick:
                     pusher.tick = tick

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,15 +24,18 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from builder.families import FAMILIES, GO_LANGUAGE, KUBERNETES, STAGING, Family
+from builder.gotool import ALONE_FLAGS
 from builder.programs import LOCK_TEMPLATE
 
 
-def go(*arguments: str, workspace: bool) -> str:
-    """Run go in the workspace, or outside of any."""
+def go(*arguments: str, workspace: bool, mod: Path | None = None) -> str:
+    """Run go in the workspace, or outside of any, there with a copy of a go.mod if one is given."""
     env = {**os.environ, "GOWORK": str(HERE / "go.work") if workspace else "off", "GOTOOLCHAIN": "local"}
-    env |= {"GOFLAGS": "", "CGO_ENABLED": "0"}
+    env |= {"GOFLAGS": " ".join(ALONE_FLAGS) if mod else "", "CGO_ENABLED": "0"}
     with tempfile.TemporaryDirectory() as empty:
         folder = HERE if workspace else empty
+        if mod:
+            shutil.copy(mod, empty)
         done = subprocess.run(["go", *arguments], check=False, cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise SystemExit(f"go {' '.join(arguments)} failed:\n{done.stdout}")
@@ -70,7 +74,8 @@ def write_mod(row: Family) -> None:
 
 def write_lock(row: Family) -> None:
     """Write the modules that a family's programs compile in."""
-    listed = go("list", "-deps", "-f", LOCK_TEMPLATE, *[p.package for p in row.programs], workspace=True)
+    where = {"workspace": False, "mod": HERE / row.name / "go.mod"} if row.alone else {"workspace": True}
+    listed = go("list", "-deps", "-f", LOCK_TEMPLATE, *[p.package for p in row.programs], **where)
     lines = sorted({line.strip() for line in listed.splitlines() if line})
     (HERE / row.name / "modules.lock").write_text("\n".join(lines) + "\n")
 
@@ -79,7 +84,7 @@ def main() -> None:
     """Write everything."""
     for row in FAMILIES:
         write_mod(row)
-    uses = block("use", [f"./{row.name}" for row in sorted(FAMILIES, key=lambda row: row.name)])
+    uses = block("use", sorted(f"./{row.name}" for row in FAMILIES if not row.alone))
     replaces = block("replace", [f"{module} => {module} {STAGING}" for module in staging_modules()])
     (HERE / "go.work").write_text(f"go {GO_LANGUAGE}\n\n{uses}\n{replaces}")
     (HERE / "go.work.sum").write_text("".join(f"{line}\n" for line in seeded_sums()))

@@ -99,6 +99,18 @@ def test_check_manifest(content: t.Any, words: str) -> None:
     assert [words in finding.evidence for finding in findings] == ([True] if words else [])
 
 
+@pytest.mark.parametrize(
+    ("path", "fix"),
+    [
+        ("/cache/manifests/standalone.json", "run `make binaries`"),
+        ("/cache/manifests/full.json", "run `make binaries SCENARIO=full`"),
+        ("/elsewhere/mine.json", "run `make binaries`"),
+    ],
+)
+def test_missing_programs_are_built_by_the_scenario_they_belong_to(path: str, fix: str) -> None:
+    assert checks.check_manifest(None, path, lambda _path: True)[0].fix == fix
+
+
 def test_parse_routes() -> None:
     networks = {(route.interface, str(route.network)) for route in checks.parse_routes(ROUTES)}
     assert networks == {("eth0", "0.0.0.0/0"), ("eth0", "192.0.2.0/24"), ("lwe-local", "10.201.0.0/30")}

@@ -128,3 +128,17 @@ def test_every_file_has_a_source_and_the_supervisor_comes_last() -> None:
         assert item.get("data") or pathlib.Path(source).is_file(), item
     assert files[-1]["path"] == "etc/supervisord.conf"
     assert len({item["path"] for item in files}) == len(files)
+
+
+def test_fake_nodes_and_their_pods_have_stages() -> None:
+    stages = [yaml.safe_load((ROLE / f"files/kwok/{name}.yaml").read_text()) for name in render.KWOK_STAGES]
+    assert {stage["kind"] for stage in stages} == {"Stage"}
+    assert {stage["spec"]["resourceRef"]["kind"] for stage in stages} == {"Node", "Pod"}
+    # KWOK ends at once where it finds no stages.
+    cluster = make()
+    paths = {item["path"] for item in render.files(cluster, topology.desired(cluster, []), str(ROLE))}
+    command = (ROLE / "templates/supervisord.conf.j2").read_text()
+    for name in render.KWOK_STAGES:
+        assert f"etc/kwok/{name}.yaml" in paths
+        assert f"--config=/cluster/etc/kwok/{name}.yaml" in command
+    assert "kwok" in {item["name"] for item in render.certificates(cluster)}

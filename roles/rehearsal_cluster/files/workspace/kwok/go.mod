@@ -1,0 +1,11 @@
+module rehearsal/kwok
+
+go 1.26.6
+
+require (
+	sigs.k8s.io/kwok v0.8.0
+)
+
+tool (
+	sigs.k8s.io/kwok/cmd/kwok
+)
