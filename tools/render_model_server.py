@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the model servers' manifests of every overlay and component to tests/data/rendered, as the role renders them.
 
-The role's own variables and templates are used, with the inputs' defaults: a change of a default, a layer or a template
-shows in the committed files. `--check` compares instead of writing.
+The role's own variables and templates are used, with the inputs' defaults and the sizes of the overlay's inventory: a
+change of a default, a layer or a template shows in the committed files. `--check` compares instead of writing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import functools
 import itertools
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 RENDERED = ROOT / "tests/data/rendered"
-HEADER = "---\n# Rendered by tools/render_model_server.py with the default inputs. Do not edit.\n"
+#: A rehearsal says nothing about monitoring that the plain form does not.
+VARIANTS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("topology_aware",),
+    ("monitoring",),
+    ("topology_aware", "monitoring"),
+    ("rehearsal",),
+    ("topology_aware", "rehearsal"),
+)
+HEADER = "---\n# Rendered by tools/render_model_server.py with the inputs' defaults. Do not edit.\n"
 
 # Before Ansible is imported: it reads its configuration then.
 os.environ.setdefault("ANSIBLE_COLLECTIONS_PATH", str(ROOT / ".ansible/collections"))
@@ -62,15 +72,27 @@ def role_variables() -> dict[str, Any]:
     return variables
 
 
-def render(overlay: str, components: list[str]) -> list[dict[str, Any]]:
+def sizes(overlay: str) -> dict[str, Any]:
+    """What the overlay's inventory says about groups, hosts and ranks."""
+    path = ROOT / "inventories" / overlay.replace("_", "-") / "group_vars/wide_ep/main.yml"
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: value for name, value in given.items() if name.endswith(("_groups", "_per_group", "_per_host"))}
+
+
+def evaluate(expression: str, overlay: str, components: Sequence[str], **inputs: Any) -> Any:
+    """An expression over the role's variables, in plain types without the tags that Ansible gives to values."""
     from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
     from ansible.template import Templar, trust_as_template  # noqa: PLC0415
 
-    variables = {**role_variables(), "wide_ep_overlay": overlay, "wide_ep_components": components}
-    expression = "{{ wide_ep_plan | llmd.wide_ep.model_server_manifests(_model_server_options, _model_server_layers) }}"
-    rendered = Templar(loader=DataLoader(), variables=variables).template(trust_as_template(expression))
-    # Plain Python values, without the tags that Ansible gives to templated ones.
-    return [plain(item) for item in rendered]
+    chosen = {"wide_ep_overlay": overlay, "wide_ep_components": list(components), **sizes(overlay), **inputs}
+    templar = Templar(loader=DataLoader(), variables={**role_variables(), **chosen})
+    return plain(templar.template(trust_as_template("{{ " + expression + " }}")))
+
+
+def render(overlay: str, components: Sequence[str], **inputs: Any) -> list[dict[str, Any]]:
+    expression = "wide_ep_plan | llmd.wide_ep.model_server_manifests(_model_server_options, _model_server_layers)"
+    rendered: list[dict[str, Any]] = evaluate(expression, overlay, components, **inputs)
+    return rendered
 
 
 def plain(value: Any) -> Any:
@@ -81,17 +103,17 @@ def plain(value: Any) -> Any:
     return next((kind(value) for kind in (bool, int, float, str) if isinstance(value, kind)), None)
 
 
-def combinations() -> list[tuple[str, str, list[str]]]:
-    """File name, overlay and components of everything that is rendered."""
-    variables = role_variables()
-    overlays = [str(name) for name in variables["_model_server_overlays"]]
-    components = [str(name) for name in variables["_model_server_components"]]
-    chosen = [[], *([name] for name in components)]
-    return [("+".join([overlay, *names]), overlay, names) for overlay in overlays for names in chosen]
+def combinations() -> list[tuple[str, str, tuple[str, ...], dict[str, Any]]]:
+    """File name, overlay, components and inputs of everything that is rendered."""
+    overlays = [str(name) for name in role_variables()["_model_server_overlays"]]
+    found: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
+        ("+".join([overlay, *names]), overlay, names, {}) for overlay in overlays for names in VARIANTS
+    ]
+    return [*found, ("gke+multi_port", "gke", (), {"wide_ep_load_balancing": "multi_port"})]
 
 
-def text_of(overlay: str, components: list[str]) -> str:
-    document = {"apiVersion": "v1", "kind": "List", "items": render(overlay, components)}
+def text_of(overlay: str, components: Sequence[str], **inputs: Any) -> str:
+    document = {"apiVersion": "v1", "kind": "List", "items": render(overlay, components, **inputs)}
     return HEADER + yaml.dump(document, Dumper=Dumper, sort_keys=False, width=120)
 
 
@@ -100,8 +122,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="show differences to the files instead of writing them")
     options = parser.parse_args()
     differs = False
-    for name, overlay, components in combinations():
-        path, text = RENDERED / f"{name}.yaml", text_of(overlay, components)
+    for name, overlay, components, inputs in combinations():
+        path, text = RENDERED / f"{name}.yaml", text_of(overlay, components, **inputs)
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         if before == text:
             continue

@@ -17,6 +17,8 @@ from ansible_collections.llmd.wide_ep.plugins.plugin_utils._action import InProc
 PREFIX = "wide_ep_"
 #: Names that the collection itself hands on beside the inputs.
 DERIVED = frozenset({"wide_ep_plan", "wide_ep_helm_guard"})
+#: The nodes of the overlays, in the variables of role wide_ep.
+SHAPES = "_wide_ep_node_shapes"
 SPECS = pathlib.Path(__file__).parents[2] / "roles" / "wide_ep" / "meta" / "argument_specs.yml"
 
 
@@ -33,6 +35,7 @@ class ActionModule(InProcessAction):
     def act(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         names = [name for name in task_vars if name.startswith(PREFIX)]
         inputs = {key: self._templar.template(task_vars[PREFIX + key]) for key in ("provider", "mirror")}
+        inputs["shape"] = self._templar.template(task_vars.get(SHAPES) or {}).get(arguments["plan"]["overlay"])
         findings = judge(names, known_names(), arguments["plan"], inputs)
         for finding in findings:
             if finding.severity != "error":

@@ -10,7 +10,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import report
-from ansible_collections.llmd.wide_ep.plugins.plugin_utils._model_server_findings import findings
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._model_server_findings import findings, node_findings
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._model_server_manifests import Options, manifests
 
 
@@ -25,12 +25,30 @@ def model_server_manifests(
 
 
 def model_server_findings(
-    plan: t.Mapping[str, t.Any], overlays: t.Collection[str], components: t.Collection[str]
+    plan: t.Mapping[str, t.Any],
+    known: t.Mapping[str, t.Any],
+    judged: t.Sequence[t.Sequence[t.Any]],
+    own: t.Sequence[t.Mapping[str, t.Any]],
+    user: t.Sequence[t.Mapping[str, t.Any]],
 ) -> str:
-    """Why the model servers cannot be rendered, as text; empty if they can."""
-    return report(findings(plan, overlays, components))
+    """Why the model servers cannot be rendered, or would not serve, as text; empty if they can."""
+    try:
+        return report(findings(plan, known, judged, own, user))
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnsibleFilterError(f"model_server_findings: {error}") from error
+
+
+def model_server_node_findings(
+    nodes: t.Sequence[t.Mapping[str, t.Any]], plan: t.Mapping[str, t.Any], rdma_resources: t.Mapping[str, t.Any]
+) -> str:
+    """What the cluster's GPU nodes lack for the model servers, as text; empty if nothing."""
+    return report(node_findings(plan, nodes, rdma_resources))
 
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"model_server_manifests": model_server_manifests, "model_server_findings": model_server_findings}
+        return {
+            "model_server_findings": model_server_findings,
+            "model_server_manifests": model_server_manifests,
+            "model_server_node_findings": model_server_node_findings,
+        }

@@ -9,6 +9,7 @@ import difflib
 import re
 import typing as t
 
+from ansible_collections.llmd.wide_ep.plugins.module_utils._capacity import shape_findings
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import Finding
 from ansible_collections.llmd.wide_ep.plugins.module_utils._plan import TIERS
 
@@ -24,12 +25,17 @@ REGISTRY_PREFIX = re.compile(r"[A-Za-z0-9.-]+(:\d+)?(/[a-z0-9._/-]+)?")
 def judge(
     names: t.Iterable[str], known: t.Collection[str], plan: t.Mapping[str, t.Any], inputs: t.Mapping[str, t.Any]
 ) -> list[Finding]:
-    """Findings about the set variables ``names``, the ``plan`` and the remaining ``inputs``, all at once."""
+    """Findings about the set variables ``names``, the ``plan`` and the remaining ``inputs``, all at once.
+
+    With a ``shape`` in the inputs, the overlay's node, the plan is also compared with the hardware.
+    """
+    shape = inputs.get("shape")
     return [
         *unknown_names(names, known),
         *kubernetes_names(plan),
         *tier_arithmetic(plan),
         *combinations(plan, inputs),
+        *(shape_findings(plan, shape) if shape else []),
     ]
 
 

