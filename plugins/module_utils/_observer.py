@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read many objects, their pods and the warnings about them in few requests.
+"""Read many objects, their pods, their Workloads and the warnings about them in few requests.
 
 Private to the collection: it may change at any time, do not import it from elsewhere.
 """
@@ -9,10 +9,11 @@ Private to the collection: it may change at any time, do not import it from else
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client
 from ansible_collections.llmd.wide_ep.plugins.module_utils._predicates import (
+    QUEUE_NAME,
     SERVICE_NAME,
     JsonObject,
     Related,
@@ -23,6 +24,8 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._predicates import (
 )
 
 EVENTS_EVERY = 5.0
+#: Newest first; Kueue serves v1beta2 since 0.15.
+WORKLOAD_VERSIONS = ("kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/v1beta1")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Reader:
         self._events: dict[str, list[JsonObject]] = {}
         self._events_at: float | None = None
         self._may_read_events = True
+        self._may_read_workloads = True
 
     def read(self, now: float) -> Observation:
         objects = self._objects()
@@ -122,7 +126,37 @@ class Reader:
             for obj in owners:
                 mine = tuple(s for s in slices if labels(s).get(SERVICE_NAME) == obj["metadata"]["name"])
                 related[obj["metadata"]["uid"]] = Related(slices=mine)
+        for uid, workloads in self._workloads(objects).items():
+            related[uid] = replace(related.get(uid, Related()), workloads=workloads)
         return related
+
+    def _workloads(self, objects: list[JsonObject]) -> dict[str, tuple[JsonObject, ...]]:
+        """The Workloads of the objects that are in a queue; none where Kueue is not there or may not be asked."""
+        queued: dict[str, list[str]] = {}
+        for obj in objects:
+            if kind_of(obj["apiVersion"], obj["kind"]).workloads and labels(obj).get(QUEUE_NAME):
+                queued.setdefault(obj["metadata"]["namespace"], []).append(obj["metadata"]["uid"])
+        found: dict[str, tuple[JsonObject, ...]] = {}
+        for namespace, uids in queued.items():
+            listed = self._list_workloads(namespace)
+            for uid in uids if listed is not None else ():
+                found[uid] = tuple(item for item in listed or () if uid in _owners(item))
+        return found
+
+    def _list_workloads(self, namespace: str) -> list[JsonObject] | None:
+        if not self._may_read_workloads:
+            return None
+        resources = (self._client.discover(version, "Workload") for version in WORKLOAD_VERSIONS)
+        resource = next(filter(None, resources), None)
+        if resource is None:
+            return None
+        try:
+            return self._client.list(resource.path(namespace))
+        except ApiError as error:
+            if not error.denied:
+                raise
+            self._may_read_workloads = False
+            return None
 
     def _pods(self, namespace: str, selectors: dict[str, JsonObject]) -> list[JsonObject]:
         only = next(iter(selectors.values())) if len(selectors) == 1 else {}
@@ -162,3 +196,7 @@ class Reader:
                 raise
             self._may_read_events = False
             return []
+
+
+def _owners(obj: JsonObject) -> set[str]:
+    return {owner.get("uid", "") for owner in obj["metadata"].get("ownerReferences") or []}

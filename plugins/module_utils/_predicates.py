@@ -12,8 +12,9 @@ Adding a kind is one function, one row in KINDS and one test.
 
 from __future__ import annotations
 
+import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 JsonObject = dict[str, t.Any]
 State = t.Literal["ready", "progressing", "failed"]
@@ -23,6 +24,7 @@ LWS_GROUP = "leaderworkerset.sigs.k8s.io/group-index"
 LWS_WORKER = "leaderworkerset.sigs.k8s.io/worker-index"
 LWS_REVISION = "leaderworkerset.sigs.k8s.io/template-revision-hash"
 SERVICE_NAME = "kubernetes.io/service-name"
+QUEUE_NAME = "kueue.x-k8s.io/queue-name"
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Related:
-    """What belongs to an object: its pods, and for a Service its EndpointSlices."""
+    """What belongs to an object: its pods, for a Service its EndpointSlices, in a queue its Workloads.
+
+    `workloads` is None where the object is in no queue or they cannot be read.
+    """
 
     pods: tuple[JsonObject, ...] = ()
     slices: tuple[JsonObject, ...] = ()
+    workloads: tuple[JsonObject, ...] | None = None
 
 
 Predicate = t.Callable[[JsonObject, Related], Verdict]
@@ -54,6 +60,7 @@ class Kind:
     judge: Predicate
     pods: PodSelector | None = None
     slices: bool = False
+    workloads: bool = False
     settled: bool = False
 
 
@@ -135,7 +142,10 @@ def judge_leader_worker_set(obj: JsonObject, related: Related) -> Verdict:
     kept_back = min(groups, int(rolling.get("partition") or 0))
     ready, updated = now.get("readyReplicas", 0), now.get("updatedReplicas", 0)
     live = live_pods(related.pods)
+    held = held_back(related.workloads, groups)
     counts = {"groups_ready": ready, "groups_desired": groups, **_pod_counts(related.pods, groups * size)}
+    if held:
+        return Verdict("progressing", held.detail, counts, held.reason)
     available = condition(obj, "Available")
     missing = (
         (not _lws_observed(obj, available), "the controller has not seen the last change yet"),
@@ -294,23 +304,100 @@ def judge_inference_pool(obj: JsonObject, related: Related) -> Verdict:
     return _parents_verdict(obj, parents, 0)
 
 
-_WORKLOAD_STUCK = frozenset({"Inadmissible", "NoMatchingFlavor", "ExceedsMaxQuota", "Misconfigured"})
+#: Why Kueue holds a Workload back, the first that applies: by the reason of QuotaReserved where Kueue gives a fine one,
+#: else by its message (without a feature gate the reason is Pending or Inadmissible, Kueue 0.19).
+_HELD: tuple[tuple[str, frozenset[str], re.Pattern[str]], ...] = (
+    (
+        "WorkloadUnplaced",
+        frozenset({"TopologyPlacementFailed"}),
+        re.compile(r"topology \S+ (allows|doesn't allow)|no topology domains", re.I),
+    ),
+    (
+        "WorkloadInadmissible",
+        frozenset({"Inadmissible", "NoMatchingFlavor", "ExceedsMaxQuota", "Misconfigured", "Suspended"}),
+        re.compile(
+            r"maximum capacity|unavailable in ClusterQueue|untolerated taint|doesn't match node ?affinity"
+            r"|does not contain the requested level|TopologyAwareScheduling",
+            re.I,
+        ),
+    ),
+    ("WorkloadWaiting", frozenset({"WaitingForQuota"}), re.compile(r"insufficient", re.I)),
+)
+_TOPOLOGY_REQUESTS = (("required", "in one {}"), ("preferred", "in one {} if possible"))
 
 
 def judge_workload(obj: JsonObject, related: Related) -> Verdict:
-    """Kueue's unit of admission."""
+    """Kueue's unit of admission. One that was evicted waits for admission again, unless it was deactivated."""
     finished, evicted = condition(obj, "Finished"), condition(obj, "Evicted")
     reserved, admitted = condition(obj, "QuotaReserved"), condition(obj, "Admitted")
     if finished.get("status") == "True":
         return Verdict("ready", why(finished))
     if admitted.get("status") == "True":
         return Verdict("ready", "admitted")
-    if evicted.get("status") == "True":
-        return Verdict("failed", why(evicted), {}, "WorkloadEvicted")
+    if obj.get("spec", {}).get("active") is False:
+        return Verdict("failed", f"deactivated: {why(evicted)}".rstrip(": "), {}, "WorkloadEvicted")
     if reserved.get("status") == "True":
         return Verdict("progressing", f"quota reserved, not admitted: {why(admitted)}".rstrip(": "))
-    stuck = "WorkloadInadmissible" if reserved.get("reason") in _WORKLOAD_STUCK else ""
-    return Verdict("progressing", f"no quota: {why(reserved)}".rstrip(": "), {}, stuck)
+    again = f"evicted ({why(evicted)}), " if evicted.get("status") == "True" else ""
+    said = re.sub(
+        r"^couldn't assign flavors to pod set \S+: ", "", reserved.get("message") or reserved.get("reason", "")
+    )
+    asked = workload_request(obj)
+    detail = f"{again}not admitted: {said or 'Kueue has not looked at it yet'}" + (
+        f"; asks for {asked}" if asked else ""
+    )
+    return Verdict("progressing", detail, {}, _held_reason(reserved))
+
+
+def _held_reason(reserved: JsonObject) -> str:
+    for reason, known, pattern in _HELD:
+        if reserved.get("reason") in known or pattern.search(reserved.get("message", "")):
+            return reason
+    return ""
+
+
+def workload_request(obj: JsonObject) -> str:
+    """What a Workload asks for in few words: pods, their devices, and the domain that they must share."""
+    return ", ".join(_pod_set_request(pod_set) for pod_set in obj.get("spec", {}).get("podSets") or [])
+
+
+def _pod_set_request(pod_set: JsonObject) -> str:
+    devices: dict[str, str] = {}
+    for container in (pod_set.get("template") or {}).get("spec", {}).get("containers") or []:
+        resources = container.get("resources") or {}
+        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        devices.update({name: value for name, value in asked.items() if "/" in name and str(value) != "0"})
+    shown = ", ".join(f"{value} {name}" for name, value in sorted(devices.items()))
+    wanted = pod_set.get("topologyRequest") or {}
+    where = next((words.format(wanted[kind]) for kind, words in _TOPOLOGY_REQUESTS if wanted.get(kind)), "")
+    number = pod_set.get("count", 1)
+    parts = (f"{number} pod{'s' * (number != 1)}", shown and f"with {shown} each", where)
+    return " ".join(filter(None, parts))
+
+
+def held_back(workloads: tuple[JsonObject, ...] | None, groups: int) -> Verdict | None:
+    """Why Kueue does not let a group start; None where it does, or does not have to be asked."""
+    if workloads is None:
+        return None
+    verdicts = [(obj, judge_workload(obj, Related())) for obj in workloads if not is_terminating(obj)]
+    waiting = [(obj, verdict) for obj, verdict in verdicts if verdict.state != "ready"]
+    if waiting:
+        # The one that says why first: the others have often not been looked at yet.
+        obj, verdict = min(waiting, key=lambda pair: (pair[1].reason == "", pair[0]["metadata"]["name"]))
+        others = f"; {len(waiting)} of {groups} groups wait" if groups > 1 else ""
+        return replace(verdict, detail=f"{verdict.detail} (Workload {obj['metadata']['name']}){others}")
+    if len(verdicts) < groups:
+        return Verdict("progressing", f"{len(verdicts)} of {groups} Workloads exist", {}, "WorkloadMissing")
+    return None
+
+
+def judge_queue(obj: JsonObject, related: Related) -> Verdict:
+    """Kueue's ClusterQueue and LocalQueue."""
+    active = condition(obj, "Active")
+    reason = "QueueInactive" if active.get("status") == "False" else ""
+    if active.get("status") == "True":
+        return Verdict("ready", "active")
+    return Verdict("progressing", f"not active: {why(active)}".rstrip(": "), {}, reason)
 
 
 def judge_node(obj: JsonObject, related: Related) -> Verdict:
@@ -347,7 +434,7 @@ def judge_condition(obj: JsonObject, related: Related) -> Verdict:
 
 
 KINDS: dict[tuple[str, str], Kind] = {
-    ("leaderworkerset.x-k8s.io", "LeaderWorkerSet"): Kind(judge_leader_worker_set, pods=_lws_selector),
+    ("leaderworkerset.x-k8s.io", "LeaderWorkerSet"): Kind(judge_leader_worker_set, pods=_lws_selector, workloads=True),
     ("apps", "Deployment"): Kind(judge_deployment, pods=_spec_selector),
     ("apps", "StatefulSet"): Kind(judge_stateful_set, pods=_spec_selector),
     ("apps", "DaemonSet"): Kind(judge_daemon_set, pods=_spec_selector),
@@ -361,6 +448,8 @@ KINDS: dict[tuple[str, str], Kind] = {
     ("inference.networking.k8s.io", "InferencePool"): Kind(judge_inference_pool),
     ("inference.networking.x-k8s.io", "InferencePool"): Kind(judge_inference_pool),
     ("kueue.x-k8s.io", "Workload"): Kind(judge_workload),
+    ("kueue.x-k8s.io", "ClusterQueue"): Kind(judge_queue),
+    ("kueue.x-k8s.io", "LocalQueue"): Kind(judge_queue),
     ("compute.coreweave.com", "NodePool"): Kind(judge_node_pool),
 }
 OTHER_KIND = Kind(judge_condition)

@@ -41,6 +41,14 @@ _PULL_AGAIN = "Check the node's way to the registry and its limits; a mirror (wi
 _ADMISSION = "Change the object or the policy that the message names, then run again."
 _SEE_LOGS = "Read the last log lines below; fix the arguments, the image or what the process needs, then run again."
 _SEE_STATUS = "Read the message; kubectl describe shows the whole status."
+_ROOM = (
+    "Free, uncordon or add nodes of one domain that carry the labels of all levels; or ask for less, by "
+    "wide_ep_topology_level (a wider one) or wide_ep_topology_mode (preferred)."
+)
+_NO_WORKLOAD = (
+    "Kueue does not manage this set: see that it runs, that leaderworkerset.x-k8s.io/leaderworkerset is one of its "
+    "frameworks and that its managedJobsNamespaceSelector takes the namespace; then recreate the set."
+)
 
 POLICY: dict[str, Rule] = {
     "ImageDenied": Rule("IMAGE_DENIED", 0, "Give the namespace a pull secret for this registry, or use a mirror."),
@@ -72,8 +80,13 @@ POLICY: dict[str, Rule] = {
     "NamesNotAccepted": Rule("CRD_CONFLICT", 0, "Remove the CustomResourceDefinition that has the same names."),
     "GatewayNotAccepted": Rule("ROUTE_NOT_ACCEPTED", 180, _SEE_STATUS),
     "RouteNotAccepted": Rule("ROUTE_NOT_ACCEPTED", 180, _SEE_STATUS),
-    "WorkloadEvicted": Rule("WORKLOAD_NOT_ADMITTED", 0, "Free the quota or the nodes that the message names."),
+    "WorkloadEvicted": Rule("WORKLOAD_NOT_ADMITTED", 0, "Free what the message names, then activate or recreate it."),
     "WorkloadInadmissible": Rule("WORKLOAD_NOT_ADMITTED", 300, "Raise the ClusterQueue's quota or fix its flavors."),
+    # Like Unschedulable: other groups end, nodes join.
+    "WorkloadWaiting": Rule("WORKLOAD_NOT_ADMITTED", 300, "Free the quota that the message names, or raise it."),
+    "WorkloadUnplaced": Rule("WORKLOAD_NOT_ADMITTED", 300, _ROOM),
+    "WorkloadMissing": Rule("WORKLOAD_NOT_ADMITTED", 60, _NO_WORKLOAD),
+    "QueueInactive": Rule("WORKLOAD_NOT_ADMITTED", 60, "Create what the message names, or correct its name."),
     "NodePoolInvalid": Rule("NODE_POOL_INVALID", 0, _SEE_STATUS),
     "ObjectMissing": Rule("OBJECT_MISSING", 300, "Apply the object first, or correct its name and namespace."),
     "KindMissing": Rule("OBJECT_MISSING", 300, "Install the CustomResourceDefinition of this kind first."),

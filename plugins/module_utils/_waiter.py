@@ -106,7 +106,8 @@ class Item:
         shown = [(self.counts[have], self.counts[want], unit) for have, want, unit in _COUNTS if want in self.counts
                  and have in self.counts]  # fmt: skip
         parts = [f"{have}/{want} {unit}" for have, want, unit in shown]
-        if all(have == want for have, want, _unit in shown):
+        held = any(trouble.reason.startswith("Workload") for trouble in self.troubles)
+        if held or all(have == want for have, want, _unit in shown):
             parts.append(self.detail if len(self.detail) <= 60 else f"{self.detail[:57]}...")
         parts += [f"{stage} {number}" for stage, number in self.stages.items()]
         return f"{self.label} {', '.join(parts)}"

@@ -12,8 +12,11 @@ author:
 description:
   - Watches all objects at once and prints a line whenever something changes, and every 30 seconds when nothing does.
   - Knows when a LeaderWorkerSet, Deployment, StatefulSet, DaemonSet, Job, Pod, Service, Node,
-    CustomResourceDefinition, Gateway, HTTPRoute, InferencePool, Workload (Kueue) or NodePool (CoreWeave) is ready.
+    CustomResourceDefinition, Gateway, HTTPRoute, InferencePool, Workload, ClusterQueue or LocalQueue (Kueue) or
+    NodePool (CoreWeave) is ready.
     Any other kind is ready when its condition Ready, Available or Established holds, or, without one, when it exists.
+  - A LeaderWorkerSet in a Kueue queue is judged by its Workloads first; the message says what holds them back (the
+    quota of which resource, no topology domain with enough room) and what they ask for.
   - A status that was written for an older generation of an object does not count.
   - Stops at once at what cannot heal, after a grace period at what can, and at the latest after O(timeout). It then
     shows the reason, the last events and the last log lines of the containers concerned.
@@ -75,14 +78,16 @@ options:
       - Seconds for which a reason is borne, instead of the built-in value. 0 stops at once, a negative number never.
       - At once stop V(ImageDenied), V(ImageNotFound), V(InvalidImageName), V(ErrImageNeverPull), V(AdmissionDenied),
         V(QuotaExceeded), V(PodFailed), V(Evicted), V(JobFailed), V(NamesNotAccepted), V(NodePoolInvalid),
-        V(WorkloadEvicted), V(GroupRecreated) (a group of a LeaderWorkerSet was recreated twice) and
+        V(WorkloadEvicted) (and deactivated), V(GroupRecreated) (a group of a LeaderWorkerSet was recreated twice) and
         V(CrashLoopBackOff) (after two restarts).
       - After a grace stop V(CreateContainerConfigError) (20), V(CreateContainerError) (60), V(ContainerRestarting)
-        (60, after three restarts), V(ProgressDeadlineExceeded) (60), V(FailedCreate) (120), V(ImagePullFailed) (180),
-        V(GatewayNotAccepted) (180), V(RouteNotAccepted) (180), V(Unschedulable) (300), V(FailedMount) (300),
-        V(FailedCreatePodSandBox) (300), V(WorkloadInadmissible) (300), V(ObjectMissing) (300), V(KindMissing) (300),
-        V(ObjectDeleted) (300), V(ImagePullThrottled) (600), V(RegistryUnreachable) (600),
-        V(ReadinessProbeFailed) (600) and V(ReadinessPending) (1800, a container without a startup probe).
+        (60, after three restarts), V(ProgressDeadlineExceeded) (60), V(WorkloadMissing) (60, Kueue does not manage the
+        set), V(QueueInactive) (60), V(FailedCreate) (120), V(ImagePullFailed) (180), V(GatewayNotAccepted) (180),
+        V(RouteNotAccepted) (180), V(Unschedulable) (300), V(FailedMount) (300), V(FailedCreatePodSandBox) (300),
+        V(WorkloadInadmissible) (300), V(WorkloadWaiting) (300, for quota), V(WorkloadUnplaced) (300, no topology domain
+        has room), V(ObjectMissing) (300), V(KindMissing) (300), V(ObjectDeleted) (300), V(ImagePullThrottled) (600),
+        V(RegistryUnreachable) (600), V(ReadinessProbeFailed) (600) and V(ReadinessPending) (1800, a container without a
+        startup probe).
     type: dict
     default: {}
 """

@@ -27,6 +27,7 @@ RESOURCES = {
     ("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet"): Resource(
         "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "leaderworkersets", True
     ),
+    ("kueue.x-k8s.io/v1beta2", "Workload"): Resource("kueue.x-k8s.io/v1beta2", "Workload", "workloads", True),
 }
 
 
@@ -169,6 +170,38 @@ def lws_pod(
                 {"name": "vllm", "ready": ready, "started": ready, "restartCount": 0, "state": state}
             ],
         },
+    }
+
+
+def queued(lws_object: Object) -> Object:
+    """The set, in a Kueue queue."""
+    metadata = lws_object["metadata"]
+    return {**lws_object, "metadata": {**metadata, "labels": {**metadata["labels"], "kueue.x-k8s.io/queue-name": "q"}}}
+
+
+def gated(pod: Object) -> Object:
+    entry = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+    return {**pod, "status": {"phase": "Pending", "conditions": [entry]}}
+
+
+def workload(message: str = "", *, admitted: bool = False, owner: str = "uid-decode", group: int = 0) -> Object:
+    """The Workload of one group of a set, as Kueue 0.19 makes it."""
+    reserved = {"type": "QuotaReserved", "status": "True" if admitted else "False"}
+    if message:
+        reserved = {**reserved, "reason": "Pending", "message": message}
+    container = {"name": "vllm", "resources": {"limits": {"nvidia.com/gpu": "8"}, "requests": {"cpu": "32"}}}
+    pod_set = {
+        "name": "main",
+        "count": 2,
+        "template": {"spec": {"containers": [container]}},
+        "topologyRequest": {"required": "cloud.google.com/gce-topology-block"},
+    }
+    return {
+        "apiVersion": "kueue.x-k8s.io/v1beta2",
+        "kind": "Workload",
+        "metadata": {"name": f"w-{group}", "namespace": "ns", "uid": f"w-{group}", "ownerReferences": [{"uid": owner}]},
+        "spec": {"active": True, "podSets": [pod_set]},
+        "status": {"conditions": [reserved, *([{"type": "Admitted", "status": "True"}] if admitted else [])]},
     }
 
 

@@ -24,7 +24,8 @@ FILES = sorted((pathlib.Path(__file__).resolve().parents[3] / "data" / "kubernet
 def test_recorded(file: pathlib.Path) -> None:
     case = json.loads(file.read_text())
     cluster = FakeCluster()
-    for obj in (case["object"], *({"apiVersion": "v1", "kind": "Pod", **pod} for pod in case["pods"])):
+    pods = ({"apiVersion": "v1", "kind": "Pod", **pod} for pod in case["pods"])
+    for obj in (case["object"], *pods, *case.get("workloads", [])):
         cluster.put(obj)
     cluster.warnings_seen, cluster.server_time = case["events"], case["server_time"]
     client = t.cast("t.Any", cluster)
@@ -37,4 +38,5 @@ def test_recorded(file: pathlib.Path) -> None:
 
 
 def test_there_are_recordings() -> None:
-    assert {"crash_loop", "lws_ready", "policy_denies", "unschedulable"} <= {file.stem for file in FILES}
+    wanted = {"crash_loop", "kueue_admitted", "kueue_unplaced", "lws_ready", "policy_denies", "unschedulable"}
+    assert wanted <= {file.stem for file in FILES}

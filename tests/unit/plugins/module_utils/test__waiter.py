@@ -20,11 +20,14 @@ from .kube_fake import (
     FakeCluster,
     Object,
     deployment,
+    gated,
     lws,
     lws_pod,
+    queued,
     unschedulable,
     warning,
     with_waiting,
+    workload,
 )
 
 LWS = Target("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "ns", "decode")
@@ -381,3 +384,91 @@ def test_verdict_is_total_and_never_ready_with_a_pod_that_is_not(
     if last.outcome == "ready":
         assert all(pod["status"]["conditions"][-1] == {"type": "Ready", "status": "True"} for pod in pods)
         assert groups == ready == len(pods)
+
+
+PLACEMENT = 'couldn\'t assign flavors to pod set main: topology "wide-ep-gke" allows to fit only 1 out of 2 pod(s)'
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (PLACEMENT, "WorkloadUnplaced"),
+        ("couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu", "WorkloadWaiting"),
+        (
+            "couldn't assign flavors to pod set main: resource rdma/ib unavailable in ClusterQueue",
+            "WorkloadInadmissible",
+        ),
+    ],
+)
+def test_a_set_in_a_queue_is_first_judged_by_its_workloads(message: str, reason: str) -> None:
+    cluster = cluster_of(queued(lws(ready=0)), gated(lws_pod()), gated(lws_pod(worker=1)), workload(message))
+    last = run(cluster, timeout=900)[-1]
+    assert (last.outcome, [trouble.reason for trouble in last.terminal]) == ("failed", [reason])
+    assert last.elapsed == pytest.approx(300, abs=6)
+    said = message.partition("main: ")[2]
+    assert said in last.terminal[0].message
+    assert (
+        "asks for 2 pods with 8 nvidia.com/gpu each in one cloud.google.com/gce-topology-block" in last.items[0].detail
+    )
+
+
+def test_the_live_line_says_what_kueue_says() -> None:
+    cluster = cluster_of(queued(lws(ready=0)), gated(lws_pod()), gated(lws_pod(worker=1)), workload(PLACEMENT))
+    first = run(cluster, timeout=10)[0]
+    assert (
+        'decode 0/1 groups, 0/2 pods, not admitted: topology "wide-ep-gke" allows to fit only 1..., gated 2'
+        in first.line()
+    )
+
+
+def test_admitted_workloads_leave_the_judgement_to_the_pods() -> None:
+    pods = (lws_pod(), lws_pod(worker=1))
+    cluster = cluster_of(queued(lws(ready=0)), *map(gated, pods), workload("topology x allows to fit only 1"))
+
+    def admit() -> None:
+        for obj in (queued(lws()), *pods, workload(admitted=True)):
+            cluster.put(obj)
+
+    shots = run(cluster, {250: admit}, timeout=900)
+    assert (shots[-1].outcome, round(shots[-1].elapsed)) == ("ready", 250)
+
+
+def test_workloads_of_other_sets_are_not_asked() -> None:
+    other = workload(PLACEMENT, owner="uid-prefill", group=1)
+    cluster = cluster_of(queued(lws()), lws_pod(), lws_pod(worker=1), workload(admitted=True), other)
+    assert run(cluster)[0].outcome == "ready"
+
+
+def test_of_several_groups_the_one_with_a_reason_is_told() -> None:
+    cluster = cluster_of(queued(lws(groups=2, ready=0)), workload(), workload(PLACEMENT, group=1))
+    detail = run(cluster, timeout=5)[-1].items[0].detail
+    assert "allows to fit only 1 out of 2" in detail
+    assert detail.endswith("(Workload w-1); 2 of 2 groups wait")
+
+
+def test_a_set_that_kueue_does_not_manage_is_not_ready_though_its_pods_are() -> None:
+    last = run(cluster_of(queued(lws()), lws_pod(), lws_pod(worker=1)), timeout=900)[-1]
+    assert (last.outcome, last.terminal[0].reason, round(last.elapsed)) == ("failed", "WorkloadMissing", 60)
+
+
+def test_a_set_without_a_queue_asks_for_no_workloads() -> None:
+    cluster = cluster_of(lws(), lws_pod(), lws_pod(worker=1), workload(PLACEMENT))
+    assert run(cluster)[0].outcome == "ready"
+    assert not [request for request in cluster.requests if "workloads" in request]
+
+
+def test_workloads_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the right to read them, and where Kueue is not installed, the pods alone tell."""
+    cluster = cluster_of(queued(lws()), lws_pod(), lws_pod(worker=1), workload(PLACEMENT))
+    plain = cluster.list
+
+    def refuse(path: str, params: t.Any = None) -> list[Object]:
+        if "workloads" in path:
+            raise ApiError(403, "Forbidden", "workloads is forbidden", path)
+        return plain(path, params)
+
+    monkeypatch.setattr(cluster, "list", refuse)
+    assert run(cluster)[0].outcome == "ready"
+    monkeypatch.setattr(cluster, "list", plain)
+    cluster.served = {key: value for key, value in cluster.served.items() if key[1] != "Workload"}
+    assert run(cluster)[0].outcome == "ready"
