@@ -19,6 +19,8 @@ def lws_decision(
     release_name: str,
     version: str,
     minimum: str,
+    upgrade: bool = False,
+    crds_applied: bool = False,
 ) -> dict[str, t.Any]:
     """What to do about LWS, given the decision about our Helm release and what runs in the cluster."""
     decision = _platform.decide_lws(
@@ -29,6 +31,8 @@ def lws_decision(
         release_name=release_name,
         version=version,
         minimum=minimum,
+        upgrade=upgrade,
+        crds_applied=crds_applied,
     )
     return decision.as_dict()
 
@@ -42,4 +46,10 @@ def crd_decision(
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"lws_decision": lws_decision, "crd_decision": crd_decision}
+        return {
+            "lws_decision": lws_decision,
+            "lws_chart": _platform.lws_chart,
+            "lws_crds_due": _platform.lws_crds_due,
+            "crd_difference": _platform.crd_difference,
+            "crd_decision": crd_decision,
+        }

@@ -44,6 +44,72 @@ def lws_version(deployment: Json) -> str:
     return next((text for text in (*tags, label) if parse(text)), "")
 
 
+def chart_version(deployment: Json) -> str:
+    """The version of the chart that made a controller, by the label that Helm charts set; else the controller's."""
+    chart = (deployment["metadata"].get("labels") or {}).get("helm.sh/chart", "")
+    return str(chart).removeprefix("lws-") if parse(chart) else lws_version(deployment)
+
+
+def lws_chart(deployments: t.Sequence[Json], *, namespace: str, release_name: str) -> dict[str, t.Any]:
+    """The version of our release's chart (empty: not known), and whether that chart owns the CRD."""
+    own = [item for item in deployments if _of_release(item, namespace, release_name)]
+    version = chart_version(own[0]) if own else ""
+    numbers = parse(version)
+    return {"version": version, "owns_crd": numbers is not None and numbers <= LAST_CHART_OWNING_CRD}
+
+
+def lws_crds_due(
+    deployments: t.Sequence[Json],
+    crds: t.Sequence[Json],
+    *,
+    namespace: str,
+    release_name: str,
+    version: str,
+    upgrade: bool,
+) -> str:
+    """Why the CRDs have to be applied before Helm touches the release; empty if they need not be."""
+    have = lws_chart(deployments, namespace=namespace, release_name=release_name)["version"]
+    if have:
+        installed, wanted = parse(have), parse(version)
+        older = installed is not None and wanted is not None and installed < wanted
+        if older and upgrade:
+            return f"LWS {have} becomes {version}"
+        # What a direct upgrade from a chart that owned it leaves behind.
+        return f"the CRD of LWS {have} is gone" if installed == wanted and not crds else ""
+    if crds and not deployments and _helm_owner(crds[0]) in (None, (namespace, release_name)):
+        return "the CRDs of an earlier installation are there, and Helm does not update CRDs"
+    return ""
+
+
+def crd_difference(found: t.Sequence[Json], wanted: t.Sequence[Json]) -> str:
+    """Where the served CRDs lack something of the wanted ones; empty if nowhere."""
+    specs = {item["metadata"]["name"]: item.get("spec") for item in found}
+    for item in wanted:
+        name = item["metadata"]["name"]
+        if name not in specs:
+            return f"{name} is not there"
+        path = _lacking(specs[name], item["spec"], "spec")
+        if path:
+            return f"{name} differs at {path}"
+    return ""
+
+
+def _lacking(found: t.Any, wanted: t.Any, path: str) -> str:
+    """Where ``found`` lacks a part of ``wanted``. What only ``found`` has are the API server's defaults."""
+    if isinstance(wanted, dict):
+        if not isinstance(found, dict):
+            return path
+        return next(
+            (at for key, value in wanted.items() if (at := _lacking(found.get(key), value, f"{path}.{key}"))), ""
+        )
+    if isinstance(wanted, list):
+        if not isinstance(found, list) or len(found) != len(wanted):
+            return path
+        parts = [(have, want, f"{path}[{index}]") for index, (have, want) in enumerate(zip(found, wanted, strict=True))]
+        return next((at for part in parts if (at := _lacking(*part))), "")
+    return "" if found == wanted else path
+
+
 def decide_lws(
     release: Json,
     deployments: t.Sequence[Json],
@@ -53,6 +119,8 @@ def decide_lws(
     release_name: str,
     version: str,
     minimum: str,
+    upgrade: bool = False,
+    crds_applied: bool = False,
 ) -> Decision:
     """What to do about LWS.
 
@@ -66,26 +134,32 @@ def decide_lws(
         if crds and not deployments and _helm_owner(crds[0]) not in (None, (namespace, release_name)):
             return _refuse_orphan_crd(crds[0])
     if release["action"] in ("upgrade", "recover") and release["installed_version"]:
-        return _judge_own(release, version)
+        return _judge_own(release, version, upgrade=upgrade, crds_applied=crds_applied)
     return Decision(release["action"], release["reason"])
 
 
-def _judge_own(release: Json, version: str) -> Decision:
+def _judge_own(release: Json, version: str, *, upgrade: bool, crds_applied: bool) -> Decision:
     have = release["installed_version"]
     installed, wanted = parse(have), parse(version)
     if installed is None or wanted is None or installed == wanted:
         return Decision(release["action"], release["reason"])
     if installed > wanted:
         return Decision("adopt", f"LWS {have} is newer than {version} and stays")
+    if upgrade and crds_applied:
+        return Decision(release["action"], f"{release['reason']}; the CRDs of {version} are in place and kept")
     if installed <= LAST_CHART_OWNING_CRD:
-        seen = f"chart {have} holds the CRD in a template; upgrading it deletes every LeaderWorkerSet"
-        fix = (
-            "kubectl annotate crd leaderworkersets.leaderworkerset.x-k8s.io helm.sh/resource-policy=keep, upgrade LWS "
-            f"to {version} or newer as its release notes say, then run the same command again."
-        )
+        seen = f"chart {have} holds the CRD in a template; upgrading it as it is deletes every LeaderWorkerSet"
     else:
         seen = f"chart {have} is installed; Helm does not update CRDs, and old ones break the webhook"
-        fix = f"Apply the CRDs of LWS {version} server-side, upgrade the release, then run the same command again."
+    fix = (
+        f"Run the same command with -e lws_upgrade=true: it applies the CRDs of LWS {version}, marked to be kept, and "
+        "upgrades the release; sets and pods stay. By hand: kubectl annotate crd "
+        "leaderworkersets.leaderworkerset.x-k8s.io helm.sh/resource-policy=keep, kubectl apply --server-side "
+        f"--force-conflicts the CRDs of {version}, then helm upgrade. Never uninstall a chart up to 0.7.0: then Helm "
+        "does not look at that annotation."
+    )
+    if upgrade:
+        seen = f"the CRDs of LWS {version} were not applied, since no controller of the release says its version"
     finding = Finding("LWS_UPGRADE_UNSAFE", "error", f"LWS {have} to {version}", seen, fix)
     return Decision("refuse", seen, finding)
 

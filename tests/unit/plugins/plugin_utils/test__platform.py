@@ -24,9 +24,18 @@ def controller(image: str, release: str = "", namespace: str = "lws-system", **l
     }
 
 
-def decide(release: dict[str, str], *deployments: t.Any, crds: t.Sequence[t.Any] = ()) -> _platform.Decision:
+def decide(
+    release: dict[str, str], *deployments: t.Any, crds: t.Sequence[t.Any] = (), **given: bool
+) -> _platform.Decision:
     return _platform.decide_lws(
-        release, deployments, crds, namespace="lws-system", release_name="lws", version="0.9.0", minimum="0.7.0"
+        release,
+        deployments,
+        crds,
+        namespace="lws-system",
+        release_name="lws",
+        version="0.9.0",
+        minimum="0.7.0",
+        **given,
     )
 
 
@@ -64,7 +73,97 @@ def test_upgrade_of_a_chart_that_owns_the_crd_tells_the_safe_way() -> None:
     finding = decide(own("upgrade", "0.7.0")).finding
     assert finding
     assert "deletes every LeaderWorkerSet" in finding.evidence
+    assert "-e lws_upgrade=true" in finding.fix
     assert "helm.sh/resource-policy=keep" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("release", "given", "action"),
+    [
+        (own("upgrade", "0.7.0"), {"upgrade": True, "crds_applied": True}, "upgrade"),
+        (own("upgrade", "0.8.0"), {"upgrade": True, "crds_applied": True}, "upgrade"),
+        (own("recover", "0.8.0"), {"upgrade": True, "crds_applied": True}, "recover"),
+        # Without the controller nobody knows whose CRDs they are.
+        (own("recover", "0.7.0"), {"upgrade": True, "crds_applied": False}, "refuse"),
+        (own("upgrade", "0.7.0"), {"upgrade": False, "crds_applied": True}, "refuse"),
+        (own("upgrade", "0.10.0"), {"upgrade": True, "crds_applied": True}, "adopt"),
+    ],
+)
+def test_upgrade_that_was_asked_for(release: dict[str, str], given: dict[str, bool], action: str) -> None:
+    assert decide(release, **given).action == action
+
+
+OURS = {"meta.helm.sh/release-name": "lws", "meta.helm.sh/release-namespace": "lws-system"}
+LEFT = {"metadata": {"name": "leaderworkersets.leaderworkerset.x-k8s.io"}}
+LEFT_BY_US = {"metadata": {**LEFT["metadata"], "annotations": OURS}}
+LEFT_BY_OTHERS = {"metadata": {**LEFT["metadata"], "annotations": {**OURS, "meta.helm.sh/release-name": "other"}}}
+
+
+@pytest.mark.parametrize(
+    ("deployments", "crds", "upgrade", "due"),
+    [
+        ([controller("lws:v0.7.0", "lws")], [LEFT_BY_US], True, "LWS 0.7.0 becomes 0.9.0"),
+        ([controller("lws:v0.7.0", "lws")], [LEFT_BY_US], False, ""),
+        ([controller("lws:v0.9.0", "lws")], [LEFT], True, ""),
+        ([controller("lws:v0.10.0", "lws")], [LEFT], True, ""),
+        ([controller("lws:v0.9.0", "lws")], [], False, "the CRD of LWS v0.9.0 is gone"),
+        ([controller("lws:v0.10.0", "lws")], [], True, ""),
+        ([controller("lws:v0.9.0", "other")], [], True, ""),
+        # The chart's label counts, not what somebody set the image to.
+        ([controller("lws:v0.9.0", "lws", **{"helm.sh/chart": "lws-0.8.0"})], [LEFT], True, "LWS 0.8.0 becomes 0.9.0"),
+        ([controller("lws:v0.7.0", "other")], [LEFT_BY_OTHERS], True, ""),
+        ([controller("lws:v0.7.0")], [LEFT], True, ""),
+        ([], [], True, ""),
+        ([], [LEFT], False, "earlier installation"),
+        ([], [LEFT_BY_US], False, "earlier installation"),
+        ([], [LEFT_BY_OTHERS], False, ""),
+    ],
+)
+def test_crds_due(deployments: list[t.Any], crds: list[t.Any], upgrade: bool, due: str) -> None:
+    found = _platform.lws_crds_due(
+        deployments, crds, namespace="lws-system", release_name="lws", version="0.9.0", upgrade=upgrade
+    )
+    assert due.removeprefix("LWS ") in found
+    assert bool(found) is bool(due)
+
+
+@pytest.mark.parametrize(
+    ("chart", "version", "owns"),
+    [("lws-0.7.0", "0.7.0", True), ("lws-0.6.1", "0.6.1", True), ("lws-0.8.0", "0.8.0", False), ("", "v0.7.0", True)],
+)
+def test_chart(chart: str, version: str, owns: bool) -> None:
+    labels = {"helm.sh/chart": chart} if chart else {}
+    found = [controller("lws:v0.7.0", "other"), controller("lws:v0.7.0", "lws", **labels)]
+    told = _platform.lws_chart(found, namespace="lws-system", release_name="lws")
+    assert told == {"version": version, "owns_crd": owns}
+    assert _platform.lws_chart(found[:1], namespace="lws-system", release_name="lws")["owns_crd"] is False
+
+
+def changed(spec: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    return [{"metadata": {"name": "sets"}, "spec": spec}]
+
+
+WANTED = changed({"group": "g", "versions": [{"name": "v1", "schema": {"a": {"type": "string"}}}]})
+
+
+@pytest.mark.parametrize(
+    ("found", "difference"),
+    [
+        (WANTED, ""),
+        # The API server fills in defaults.
+        (changed({**WANTED[0]["spec"], "preserveUnknownFields": False}), ""),
+        ([], "sets is not there"),
+        (
+            changed({"group": "g", "versions": [{"name": "v1", "schema": {}}]}),
+            "sets differs at spec.versions[0].schema.a",
+        ),
+        (changed({"group": "g", "versions": []}), "sets differs at spec.versions"),
+        (changed({"group": "h", "versions": WANTED[0]["spec"]["versions"]}), "sets differs at spec.group"),
+        ([{"metadata": {"name": "sets"}}], "sets differs at spec"),
+    ],
+)
+def test_crd_difference(found: list[t.Any], difference: str) -> None:
+    assert _platform.crd_difference(found, WANTED) == difference
 
 
 def test_crd_of_a_release_without_controller_is_not_built_upon() -> None:
