@@ -54,3 +54,4 @@ clean: setup ## Take the rehearsal clusters and everything else of ours off the 
 
 docs: setup ## Write docs/reference from the sources
 	@.venv/bin/python tools/reference.py
+	@.venv/bin/python tools/upstream_differences.py

@@ -70,7 +70,7 @@ def no_test_cluster() -> str | None:
 
 
 def no_programs() -> str | None:
-    manifest = cache_root() / "manifests" / "standalone.json"
+    manifest = cache_root() / "manifests" / "full.json"
     return None if manifest.exists() else "nothing is built: run site/binaries first"
 
 
@@ -154,9 +154,21 @@ def integration(name: str, missing: Callable[[], str | None], **kwargs: Any) -> 
 INTEGRATION = (
     integration("integration/verify", no_programs, after=("site/binaries",)),
     integration("integration/wait_ready", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=2),
+    integration("integration/admission", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=4),
+    integration("integration/prefetch-prefetch", lambda: None, minutes=2),
+    integration("integration/gke", lambda: None, minutes=3),
+    integration("integration/rdma_mesh-namespaces", no_cluster_here, minutes=2),
 )
 # Each makes and breaks clusters or releases of its own. A machine carries two clusters: one beside the user's.
-EXTENDED = (integration("extended/router", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=5),)
+EXTENDED = (
+    integration("extended/router", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=5),
+    integration("extended/topology", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=8),
+    integration("extended/monitoring", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=6),
+    integration("extended/prefetch-on_cluster", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=4),
+    integration("extended/rdma_mesh-module", no_cluster_here, minutes=2),
+    # The last of them: it replaces the controller of everything above.
+    integration("extended/lws_upgrade", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=4),
+)
 EXTENDED_CLUSTERS = (
     integration("extended/rehearsal_cluster-lifecycle", no_programs, after=("site/binaries",), minutes=4),
     integration("extended/rehearsal_cluster-interruption", no_programs, after=("site/binaries",), minutes=6),

@@ -69,7 +69,7 @@ def untouched(action: Callable[[], t.Any]) -> None:
 
 def binaries() -> None:
     """Build the programs and images, or find them built."""
-    builder = [sys.executable, "roles/rehearsal_cluster/files/builder", "ensure", "--scenario", "standalone"]
+    builder = [sys.executable, "roles/rehearsal_cluster/files/builder", "ensure", "--scenario", "full"]
     subprocess.run(builder, cwd=ROOT, check=True)
 
 

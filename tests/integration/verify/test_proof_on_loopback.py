@@ -36,7 +36,7 @@ CACHE = Path(
     os.environ.get("LLMD_WIDE_EP_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmd-wide-ep"
 )
-MANIFEST = CACHE / "manifests" / "standalone.json"
+MANIFEST = CACHE / "manifests" / "full.json"
 MODEL = "deepseek-ai/DeepSeek-R1-0528"
 PREFILL = ("prefill-0", "prefill-0-1")
 DECODE = ("decode-0", "decode-0-1")
