@@ -1,0 +1,255 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Against a client in memory: what is created is removed, and what keeps pods from starting is told."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.llmd.wide_ep.plugins.module_utils import _mesh_frames as frames
+from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _mesh_run as runs
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._mesh_job import INDEX_ANNOTATION, Settings
+
+SETTINGS = Settings("n", "r", "0123456789abcdef", "key", "image", 2, "rdma", ("mlx5_*",))
+TEXT = json.dumps({"hosts": [{"name": "a"}, {"name": "b"}]})
+LOG = "\n".join([frames.progress(SETTINGS.run_id, phase="join", joined=2, hosts=2),
+                 *frames.write(SETTINGS.run_id, TEXT, "key")])  # fmt: skip
+Json = dict[str, t.Any]
+
+
+def pod(index: int, phase: str = "Succeeded", node: str | None = "a", **status: t.Any) -> Json:
+    metadata = {"name": f"mesh-{index}", "uid": f"u{index}", "annotations": {INDEX_ANNOTATION: str(index)}}
+    return {"metadata": metadata, "spec": {"nodeName": node, "containers": [{"name": "prober"}]},
+            "status": {"phase": phase, **status}}  # fmt: skip
+
+
+UNSCHEDULABLE = {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                                 "message": "0/4 nodes have room"}]}  # fmt: skip
+
+
+class FakeClient:
+    def __init__(self) -> None:
+        self.pods: list[Json] = [pod(0), pod(1, node="b")]
+        self.jobs: list[Json] = []
+        self.job: Json = {}
+        self.log = LOG
+        self.nodes = {"a": ["ua", "boot1"], "b": ["ub", "boot1"]}
+        self.maps: dict[str, Json] = {}
+        self.alive: set[tuple[str, str]] = set()
+        self.created: list[Json] = []
+        self.warnings: list[str] = []
+        self.refuse = ""
+        self.log_errors: list[Exception] = []
+
+    def list(self, path: str, params: t.Any = None) -> list[Json]:
+        if path.endswith("/nodes"):
+            return [{"metadata": {"name": name, "uid": uid}, "status": {"nodeInfo": {"bootID": boot}}}
+                    for name, (uid, boot) in self.nodes.items()]  # fmt: skip
+        return self.jobs if path.endswith("/jobs") else self.pods
+
+    def get_or_none(self, path: str, params: t.Any = None) -> Json | None:
+        return self.job if "/jobs/" in path else self.maps.get(path)
+
+    def create(self, path: str, body: Json) -> Json:
+        if body["kind"] == self.refuse:
+            raise ApiError(403, "Forbidden", "no", path)
+        self.created.append(body)
+        self.alive.add((body["kind"], body["metadata"]["name"]))
+        return {**body, "metadata": {**body["metadata"], "uid": "job-uid"}}
+
+    def apply(self, path: str, body: Json) -> Json:
+        self.maps[path] = body
+        return body
+
+    def delete(self, path: str, params: t.Any = None) -> Json:
+        kind = {plural: kind for kind, plural in runs.PLURAL.items()}[path.rsplit("/", 2)[1]]
+        name = path.rsplit("/", 1)[1]
+        if (kind, name) not in self.alive and path not in self.maps:
+            raise ApiError(404, "NotFound", "no", path)
+        self.alive.discard((kind, name))
+        self.maps.pop(path, None)
+        return {}
+
+    def logs(self, namespace: str, name: str, container: str, *, tail: int | None = None) -> str:
+        for error in self.log_errors:
+            raise error
+        assert name == "mesh-0", "a Job's log is that of any of its pods"
+        return self.log
+
+    def events(self, *_args: t.Any) -> list[Json]:
+        return [{"type": "Warning", "reason": "FailedCreate", "message": "exceeded quota"}]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
+    monkeypatch.setattr(runs, "POLL_SECONDS", 0)
+    return FakeClient()
+
+
+def probe(fake: FakeClient, shown: list[str] | None = None, start_timeout: float = 0) -> tuple[str, t.Any]:
+    show = (shown if shown is not None else []).append
+    return runs.probe(t.cast(Client, fake), SETTINGS, {"mesh_prober.py": "x"}, show, start_timeout)
+
+
+def test_the_result_comes_and_nothing_is_left(fake: FakeClient) -> None:
+    shown: list[str] = []
+    assert probe(fake, shown) == (TEXT, {0: ("a", ""), 1: ("b", "")})
+    assert [item["kind"] for item in fake.created] == ["Job", "Service", "ConfigMap", "Secret"]
+    owners = [item["metadata"].get("ownerReferences", [{}])[0].get("uid") for item in fake.created]
+    assert owners == [None, "job-uid", "job-uid", "job-uid"], "they go with the Job"
+    assert fake.alive == set()
+    assert shown == ["RDMA mesh: 2 of 2 probers joined"]
+    assert fake.warnings == []
+
+
+@pytest.mark.parametrize("kind", ["Job", "Service", "ConfigMap", "Secret"])
+def test_nothing_is_left_where_creating_fails(fake: FakeClient, kind: str) -> None:
+    fake.refuse = kind
+    with pytest.raises(ApiError):
+        probe(fake)
+    assert fake.alive == set()
+
+
+@pytest.mark.parametrize(
+    ("pods", "job", "message"),
+    [
+        ([], {}, "the coordinator's pod is absent after .*FailedCreate: exceeded quota"),
+        ([], {"spec": {"suspend": True}}, "a queue holds the Job"),
+        ([pod(0, "Pending", None, **UNSCHEDULABLE)], {}, "mesh-0: Unschedulable: 0/4 nodes have room"),
+        ([pod(0, "Pending")], {}, "mesh-0: Pending"),
+    ],
+)
+def test_pods_that_never_start_are_told(fake: FakeClient, pods: list[Json], job: Json, message: str) -> None:
+    fake.pods, fake.job = pods, job
+    with pytest.raises(runs.RunError, match=message):
+        probe(fake)
+    assert fake.alive == set()
+
+
+def test_a_coordinator_that_never_ends_is_left(fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.pods = [pod(0, "Running")]
+    ticks = iter(range(0, 10**6, 200))
+    monkeypatch.setattr(runs.time, "monotonic", lambda: float(next(ticks)))
+    with pytest.raises(runs.RunError, match="no result after"):
+        probe(fake)
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [("", "without the last line"), (LOG[: len(LOG) // 2], "without the last line"), (LOG + "\n" + LOG, "twice")],
+)
+def test_a_log_that_is_not_whole(fake: FakeClient, log: str, message: str) -> None:
+    fake.log = log
+    with pytest.raises(frames.FrameError, match=message):
+        probe(fake)
+    assert fake.alive == set()
+
+
+def test_a_log_that_may_not_be_read_is_an_error_and_one_that_is_not_there_yet_is_not(fake: FakeClient) -> None:
+    fake.log_errors = [ApiError(403, "Forbidden", "no", "/log")]
+    with pytest.raises(ApiError):
+        probe(fake)
+    fake.log_errors = [ApiError(400, "BadRequest", "is waiting to start", "/log")]
+    with pytest.raises(frames.FrameError):
+        probe(fake)
+
+
+def job(done: bool) -> Json:
+    conditions = [{"type": "Complete", "status": "True"}] if done else []
+    return {
+        "metadata": {"name": "old", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "status": {"conditions": conditions},
+    }
+
+
+def test_two_checks_at_once_are_refused_and_leftovers_are_not(fake: FakeClient) -> None:
+    fake.jobs = [job(done=False)]
+    with pytest.raises(runs.RunError, match="Job n/old of another check runs since 2026-01-01"):
+        probe(fake)
+    assert fake.created == []
+    fake.jobs, fake.alive = [job(done=True)], {("Job", "old")}
+    assert probe(fake)[0] == TEXT
+    assert fake.alive == set()
+    fake.jobs = [job(done=False)]
+    assert runs.clear(t.cast(Client, fake), "n", "r", everything=True) == ["old"]
+
+
+def test_what_could_not_be_removed_is_told(fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, params: t.Any = None) -> Json:
+        raise ApiError(403, "Forbidden", "may not", path)
+
+    monkeypatch.setattr(fake, "delete", refuse)
+    assert probe(fake)[0] == TEXT
+    assert len(fake.warnings) == 4
+
+
+@pytest.mark.parametrize(("phase", "refused"), [("Running", True), ("Pending", False), ("Succeeded", False)])
+def test_running_model_servers_keep_their_nics(fake: FakeClient, phase: str, refused: bool) -> None:
+    fake.pods = [pod(0, phase)]
+    if refused:
+        with pytest.raises(runs.RunError, match="1 model servers run, among them mesh-0"):
+            runs.refuse_beside_servers(t.cast(Client, fake), SETTINGS)
+    else:
+        runs.refuse_beside_servers(t.cast(Client, fake), SETTINGS)
+
+
+# --- the kept result ---
+
+
+def asked(hosts: int = 2, nodes: tuple[str, ...] = (), transport: str = "rdma", **plan: t.Any) -> Settings:
+    return Settings("n", "r", "x", "y", "i", hosts, transport, ("mlx5_*",), nodes=nodes, plan=plan)
+
+
+def test_a_result_is_kept_while_nothing_has_changed(fake: FakeClient) -> None:
+    client = t.cast(Client, fake)
+    assert runs.kept(client, SETTINGS, "v1") is None
+    assert runs.keep(client, SETTINGS, TEXT, "v1")
+    assert runs.kept(client, SETTINGS, "v1") == runs.Kept(TEXT, frozenset({"a", "b"}))
+    assert runs.kept(client, SETTINGS, "v2") is None, "another prober"
+    assert runs.kept(client, asked(transport="udp"), "v1") is None
+    fake.nodes["b"] = ["ub", "boot2"]
+    assert runs.kept(client, SETTINGS, "v1") is None, "a node was rebooted"
+    fake.nodes = {"a": ["ua", "boot1"]}
+    assert runs.kept(client, SETTINGS, "v1") is None, "a node is gone"
+    assert runs.forget(client, "n", "r")
+    assert not runs.forget(client, "n", "r")
+
+
+@pytest.mark.parametrize(
+    ("settings", "fits", "new"),
+    [
+        (asked(2), True, []),
+        (asked(3), False, []),
+        (asked(nodes=("b", "a")), True, []),
+        (asked(nodes=("a", "b", "c", "d")), False, ["c", "d"]),
+        (asked(nodes=("a", "c")), False, []),
+        (asked(nodes=("a", "b", "c"), mode="sampled", rounds=4), False, []),
+    ],
+)
+def test_what_a_kept_result_is_good_for(settings: Settings, fits: bool, new: list[str]) -> None:
+    known = runs.Kept(TEXT, frozenset({"a", "b"}))
+    assert (known.fits(settings), known.new_nodes(settings)) == (fits, new)
+
+
+@pytest.mark.parametrize("data", [{}, {"nodes": "x"}, {"nodes": '["a", "b"]', "seal": "s", "result": "%"}])
+def test_a_kept_result_that_cannot_be_read_is_none(fake: FakeClient, data: Json) -> None:
+    fake.maps["/api/v1/namespaces/n/configmaps/r-rdma-mesh"] = {"data": data}
+    assert runs.kept(t.cast(Client, fake), SETTINGS, "v1") is None
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ({"phase": "plan", "pairs": 768, "rounds": 24}, "768 directed pairs in 24 rounds"),
+        ({"phase": "sweep", "same": [32, 32], "cross": [0, 32]}, "32 of 32 paths of the same rail and 0 of 32 across"),
+        ({"phase": "sweep", "step": "rc", "failures": 3, "pairs": 768}, "rc, 3 of 768 pairs failed so far"),
+        ({"phase": "measure", "round": 1, "rounds": 24}, "rates of round 1 of 24"),
+    ],
+)
+def test_progress_in_words(step: Json, words: str) -> None:
+    assert words in runs.line(step)
