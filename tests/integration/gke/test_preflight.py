@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Google has is judged before a node pool or an RDMA network is created."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import typing as t
+from collections.abc import Callable
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from _harness import CLUSTER, FAMILY, GPU, NETWORK, ZONE, Bench, Json
+
+
+def lacking(cluster: Json, key: str) -> None:
+    cluster["networkConfig"].pop(key)
+
+
+Case = tuple[str, Callable[[Bench], t.Any], Json, str, str]
+PREFLIGHT: list[Case] = [
+    ("cluster", lambda site: site.cloud.objects.pop(FAMILY), {}, "GCP_CLUSTER", "there is none"),
+    (
+        "dataplane",
+        lambda site: lacking(site.cloud.objects[FAMILY], "datapathProvider"),
+        {},
+        "GCP_CLUSTER",
+        "Dataplane V2",
+    ),
+    (
+        "multi-net",
+        lambda site: lacking(site.cloud.objects[FAMILY], "enableMultiNetworking"),
+        {},
+        "GCP_CLUSTER",
+        "multi-networking",
+    ),
+    (
+        "version",
+        lambda site: site.cloud.objects[FAMILY].update(currentMasterVersion="1.32.9-gke.1"),
+        {},
+        "GCP_CLUSTER",
+        "1.33.4",
+    ),
+    ("machine", lambda site: None, {"zones": ["europe-west1-c"]}, "GCP_ZONE", "europe-west1-b, us-central1-a"),
+    (
+        "reservation",
+        lambda site: None,
+        {"capacity": "reservation", "reservation": "none"},
+        "GCP_RESERVATION",
+        "none of that name",
+    ),
+    (
+        "full",
+        lambda site: site.cloud.add_reservation(ZONE, "r", "a3-ultragpu-8g", 8, 6),
+        {"capacity": "reservation", "reservation": "projects/demo/reservations/r"},
+        "GCP_RESERVATION",
+        "2 instances are free, 4 are needed",
+    ),
+    (
+        "shape",
+        lambda site: site.cloud.add_reservation(ZONE, "r", "a4-highgpu-8g", 8),
+        {"capacity": "reservation", "reservation": "r"},
+        "GCP_RESERVATION",
+        "it is for a4-highgpu-8g",
+    ),
+    (
+        "profile",
+        lambda site: site.cloud.objects["projects/demo/global/networks/wide-ep-rdma-net"].pop("networkProfile"),
+        {},
+        "GCP_NETWORK",
+        "(none)",
+    ),
+    (
+        "own network",
+        lambda site: site.cloud.objects[FAMILY].update(network="wide-ep-net-1"),
+        {},
+        "GCP_NETWORK",
+        "own network",
+    ),
+    (
+        "policy",
+        lambda site: None,
+        {"placement_policy": "nowhere", "compact": False},
+        "GCP_NETWORK",
+        "region europe-west1",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", PREFLIGHT, ids=[row[0] for row in PREFLIGHT])
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
+def test_preflight(site: Bench, case: Case, check: bool) -> None:
+    name, prepare, change, code, text = case
+    site.build()
+    prepare(site)
+    result = site.run("gke_node_pool", {**GPU, **change}, check=check)
+    # In check mode an earlier task may only have told that it would make them.
+    assert result.get("failed", False) is not (check and name in ("cluster", "policy"))
+    found = result["findings"]
+    assert code in {finding["code"] for finding in found}
+    assert any(text in finding["evidence"] + finding["fix"] for finding in found)
+    assert site.stand_in.writes() == []
+
+
+def test_reservation_block(site: Bench) -> None:
+    """The reservation is read without the block in its path; a degraded block is a warning."""
+    site.build()
+    site.cloud.add_reservation(ZONE, "r", "a3-ultragpu-8g", 8)
+    path = f"projects/demo/zones/{ZONE}/reservations/r/reservationBlocks/b"
+    site.cloud.objects[path] = {"name": "b", "healthInfo": {"healthStatus": "DEGRADED"}}
+    given = {**GPU, "capacity": "reservation", "reservation": "projects/demo/reservations/r/reservationBlocks/b"}
+    result = site.good("gke_node_pool", given)
+    assert [finding["evidence"] for finding in result["findings"]] == ["its health is DEGRADED"]
+    assert not site.good("gke_node_pool", given)["changed"]
+
+
+def test_zone_without_rdma(site: Bench) -> None:
+    """The zones that have it are named, and nothing was created."""
+    result = site.bad("gke_network", {**NETWORK, "zone": "europe-west1-c"}, "GCP_ZONE")
+    assert "europe-west1-b, us-central1-a" in result["msg"]
+    assert site.stand_in.writes() == []
+
+
+def test_channel_that_is_too_old(site: Bench) -> None:
+    """Before a cluster is created that could not be used; a version of one's own is taken at its word."""
+    site.good("gke_network", NETWORK)
+    site.stand_in.requests.clear()
+    site.cloud.master_version = "1.32.9-gke.1130000"
+    result = site.bad("gke_cluster", CLUSTER, "GCP_CLUSTER")
+    assert "release channel REGULAR" in result["msg"]
+    assert site.stand_in.writes() == []
+    site.good("gke_cluster", {**CLUSTER, "version": "1.34"}, check=True)
