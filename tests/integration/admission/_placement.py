@@ -166,7 +166,13 @@ class Case:
         shared = _kueue.Names(self.namespace, self.namespace, self.namespace)
         quota = _kueue.quotas(self.sets, {})
         made = _kueue.platform_objects(shared, SHAPES[self.overlay], quota, self.namespace, {})
-        return [*made, _kueue.local_queue(queue, self.namespace, self.namespace, {})]
+        local_queue = {
+            "apiVersion": _kueue.API,
+            "kind": "LocalQueue",
+            "metadata": {"name": queue, "namespace": self.namespace},
+            "spec": {"clusterQueue": self.namespace},
+        }
+        return [*made, local_queue]
 
     def pods(self) -> list[Object]:
         return self.client.list(f"/api/v1/namespaces/{self.namespace}/pods")
@@ -201,16 +207,18 @@ class Case:
 
     def remove(self) -> None:
         """Take everything off the cluster; a pod that is left keeps the next case's nodes from being empty."""
-        with contextlib.suppress(ApiError):
-            self.client.delete(f"/api/v1/namespaces/{self.namespace}", BACKGROUND)
-        for item in reversed(self.queue_objects()):
-            if "namespace" not in item["metadata"]:
-                with contextlib.suppress(ApiError):
-                    self.client.delete(self.path(item), BACKGROUND)
-        wait(self.gone, 120, lambda: f"namespace {self.namespace} is not gone: {self.pods()}")
-        for node in self.nodes:
+        try:
             with contextlib.suppress(ApiError):
-                self.client.delete(f"/api/v1/nodes/{node['metadata']['name']}", BACKGROUND)
+                self.client.delete(f"/api/v1/namespaces/{self.namespace}", BACKGROUND)
+            for item in reversed(self.queue_objects()):
+                if "namespace" not in item["metadata"]:
+                    with contextlib.suppress(ApiError):
+                        self.client.delete(self.path(item), BACKGROUND)
+            wait(self.gone, 120, lambda: f"namespace {self.namespace} is not gone: {self.pods()}")
+        finally:
+            for node in self.nodes:
+                with contextlib.suppress(ApiError):
+                    self.client.delete(f"/api/v1/nodes/{node['metadata']['name']}", BACKGROUND)
 
 
 @contextlib.contextmanager
