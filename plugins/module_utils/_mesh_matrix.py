@@ -45,8 +45,8 @@ DELIVERED = ("OK", "SLOW", "NO_ACK")
 #: Something from the sender reached the receiver, which tells that both of their NICs live.
 ARRIVED = (*DELIVERED, "SMALL_OK_MTU_FAIL", "CORRUPT")
 
-Rows = t.Tuple[int, ...]  # noqa: UP006
-Json = t.Dict[str, t.Any]  # noqa: UP006
+Rows = tuple[int, ...]
+Json = dict[str, t.Any]
 
 
 class MatrixError(ValueError):

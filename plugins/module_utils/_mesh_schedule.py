@@ -28,7 +28,7 @@ class Round(t.NamedTuple):
 
 
 #: Source host and NIC, destination host and NIC.
-Pair = t.Tuple[int, int, int, int]  # noqa: UP006
+Pair = tuple[int, int, int, int]
 Allowed = t.Callable[[int, int, int, int], bool]
 
 

@@ -22,6 +22,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from loading import load_file
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = ROOT / "roles" / "model_server" / "files" / "prefetch.py"
@@ -31,13 +32,7 @@ CHUNK = 10 << 20
 
 
 def _load_hub() -> t.Any:
-    spec = importlib.util.spec_from_file_location("prefetch_hub", Path(__file__).with_name("hub.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_file(Path(__file__).with_name("hub.py"), "prefetch_hub")
 
 
 hub_module = _load_hub()

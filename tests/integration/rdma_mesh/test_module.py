@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -18,13 +17,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from loading import load_file
 
 ROOT = Path(__file__).parents[3]
-SPEC = importlib.util.spec_from_file_location("mesh_lab", Path(__file__).with_name("lab.py"))
-assert SPEC
-assert SPEC.loader
-lab = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(lab)
+lab = load_file(Path(__file__).with_name("lab.py"), "mesh_lab")
 
 HOSTS, NICS = 4, 4
 Json = dict[str, t.Any]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 import subprocess
@@ -16,6 +15,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from loading import load_file
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _mesh_frames as frames
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _mesh_result as results
@@ -23,11 +23,7 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._mesh_verdict import 
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._mesh_program import program_files
 
 ROOT = Path(__file__).parents[3]
-SPEC = importlib.util.spec_from_file_location("mesh_lab", Path(__file__).with_name("lab.py"))
-assert SPEC
-assert SPEC.loader
-lab = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(lab)
+lab = load_file(Path(__file__).with_name("lab.py"), "mesh_lab")
 
 HOSTS, NICS = 4, 4
 RUN, KEY = "lab-1", "a key"

@@ -9,13 +9,13 @@ unpacked packages.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import typing as t
 from pathlib import Path
 
 import pytest
+from loading import load_file
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _mesh_frames as frames
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _mesh_result as results
@@ -24,11 +24,7 @@ from ansible_collections.llmd.wide_ep.plugins.plugin_utils._mesh_program import 
 
 ROOT = Path(__file__).parents[3]
 CACHE = os.environ.get("LLMD_WIDE_EP_SOFT_ROCE", "")
-SPEC = importlib.util.spec_from_file_location("mesh_guests", Path(__file__).with_name("guests.py"))
-assert SPEC
-assert SPEC.loader
-guests = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(guests)
+guests = load_file(Path(__file__).with_name("guests.py"), "mesh_guests")
 
 HOSTS, NICS = 4, 8
 RUN, KEY = "guests-1", "a key"

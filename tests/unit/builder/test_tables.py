@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,7 @@ from builder import charts, debian, families, programs, recipes, scenarios
 from builder.errors import BuildError
 from builder.families import FAMILIES, Family
 from builder.scenarios import SCENARIOS, Scenario
+from loading import load_file
 
 ROOT = Path(__file__).resolve().parents[3]
 # What the cluster role takes from a manifest.
@@ -36,12 +36,7 @@ PROGRAMS = {
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", programs.WORKSPACE / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(programs.WORKSPACE / "generate.py", "generate")
 
 
 @pytest.mark.parametrize("row", SCENARIOS, ids=lambda row: row.name)

@@ -3,27 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import types
 import typing as t
 from pathlib import Path
 
 import pytest
+from loading import load_file
 
 SOURCE = Path(__file__).resolve().parents[3] / "tests" / "integration" / "site" / "audit.py"
 
 
 @pytest.fixture(scope="module")
 def audit() -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location("wide_ep_site_audit", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_file(SOURCE, "wide_ep_site_audit")
 
 
 def line(verb: str, resource: str, name: str, **changes: t.Any) -> str:

@@ -3,13 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import importlib.util
 import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from loading import load_file
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
@@ -18,13 +18,7 @@ def load(name: str) -> types.ModuleType:
     """A script of tools/ as a module, under a name that hides none of the standard library's."""
     if str(TOOLS) not in sys.path:
         sys.path.append(str(TOOLS))
-    spec = importlib.util.spec_from_file_location(f"wide_ep_tool_{name}", TOOLS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_file(TOOLS / f"{name}.py", f"wide_ep_tool_{name}")
 
 
 @pytest.fixture(scope="session")

@@ -5,23 +5,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loading import load_file
 
 ROOT = Path(__file__).parents[3]
-SPEC = importlib.util.spec_from_file_location("generate_vllm_arguments", ROOT / "tools/generate_vllm_arguments.py")
-assert SPEC
-assert SPEC.loader
-tool = importlib.util.module_from_spec(SPEC)
-# Dataclasses look their module up.
-sys.modules[SPEC.name] = tool
-SPEC.loader.exec_module(tool)
+tool = load_file(ROOT / "tools/generate_vllm_arguments.py", "generate_vllm_arguments")
 
 SOURCES = {
     "vllm-9.8.7.dist-info/METADATA": "Metadata-Version: 2.4\nName: vllm\nVersion: 9.8.7\n",

@@ -20,7 +20,7 @@ PROTOCOL = 1
 #: Loaded when they are asked for: verbs need a library that not every host has.
 TRANSPORTS = {"udp": ("mesh_udp", "Udp"), "rdma": ("mesh_rdma", "Rdma")}
 
-Json = t.Dict[str, t.Any]  # noqa: UP006
+Json = dict[str, t.Any]
 
 
 class Agent:

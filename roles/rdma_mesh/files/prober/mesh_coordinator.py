@@ -32,7 +32,7 @@ RETRIED_SHARE = 0.25
 #: Exponent of the timeout and retries of the second look: 7.5 s until a pair is given up.
 AGAIN = (18, 6)
 
-Json = t.Dict[str, t.Any]  # noqa: UP006
+Json = dict[str, t.Any]
 
 
 @dataclass

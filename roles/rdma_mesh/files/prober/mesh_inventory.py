@@ -15,7 +15,7 @@ import socket
 import typing as t
 from pathlib import Path
 
-Json = t.Dict[str, t.Any]  # noqa: UP006
+Json = dict[str, t.Any]
 
 LIBRARY = "libibverbs.so.1"
 NVIDIA = "0x10de"

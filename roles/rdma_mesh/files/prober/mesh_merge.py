@@ -24,8 +24,8 @@ SILENCE = {"udp": "NO_DELIVERY", "rdma": "RETRY_EXC"}
 SENDER = ("OK", "AH_FAIL", "RTR_FAIL", "RTS_FAIL", "RETRY_EXC", "RNR", "LOC_PROT", "OTHER")
 RECEIVER = ("seen", "seen_full", "damaged")
 
-Json = t.Dict[str, t.Any]  # noqa: UP006
-Rows = t.List[int]  # noqa: UP006
+Json = dict[str, t.Any]
+Rows = list[int]
 
 
 class ReportError(ValueError):

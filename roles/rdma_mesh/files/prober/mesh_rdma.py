@@ -21,7 +21,7 @@ import mesh_verbs as verbs
 from mesh_sweep import FULL, SMALL, Sweep
 from mesh_world import NONCE, World
 
-Json = t.Dict[str, t.Any]  # noqa: UP006
+Json = dict[str, t.Any]
 QKEY = 0x11111111
 UD_SLOT, UD_SLOTS, UD_SENDS = 8192, 256, 64
 #: Per peer: the nonces of the small and of the full write, and the counter of the atomic.

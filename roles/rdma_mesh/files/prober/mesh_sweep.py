@@ -18,7 +18,7 @@ SMALL, FULL, ACK = 0, 1, 2
 #: Datagrams that are sent before those that arrived are read: a receiver without room drops silently.
 BURST = 32
 
-Json = t.Dict[str, t.Any]  # noqa: UP006
+Json = dict[str, t.Any]
 Rounds = t.Sequence[t.Any]
 
 

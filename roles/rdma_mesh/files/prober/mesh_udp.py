@@ -24,7 +24,7 @@ OVERHEAD = 28
 #: From linux/in.h: send with "don't fragment" and do not believe earlier path MTUs.
 IP_MTU_DISCOVER, IP_PMTUDISC_PROBE = 10, 3
 BUFFER = 4 << 20
-Json = t.Dict[str, t.Any]  # noqa: UP006
+Json = dict[str, t.Any]
 
 
 class Udp(Sweep):

@@ -17,7 +17,7 @@ import typing as t
 LONGEST = 64 << 20
 READ = 1 << 16
 
-Json = t.Dict[str, t.Any]  # noqa: UP006
+Json = dict[str, t.Any]
 
 
 class WireError(Exception):

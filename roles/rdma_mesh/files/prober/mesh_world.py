@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import mesh_matrix as matrix
 import mesh_schedule as schedule
 
-Json = t.Dict[str, t.Any]  # noqa: UP006
+Json = dict[str, t.Any]
 NONCE = 16
 
 

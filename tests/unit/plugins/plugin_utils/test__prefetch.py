@@ -3,13 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
+from loading import load_file
 
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _prefetch
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._prefetch import NodeState, Settings
@@ -44,13 +43,7 @@ def settings(**changes: t.Any) -> Settings:
 
 
 def program() -> t.Any:
-    spec = importlib.util.spec_from_file_location("prefetch_program", PROGRAM)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_file(PROGRAM, "prefetch_program")
 
 
 def test_both_tiers_of_the_guide_need_one_kind_of_pod() -> None:

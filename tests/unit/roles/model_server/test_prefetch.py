@@ -8,25 +8,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import importlib.util
 import sys
 import types
 import typing as t
 from pathlib import Path
 
 import pytest
+from loading import load_file
 
 PROGRAM = Path(__file__).parents[4] / "roles" / "model_server" / "files" / "prefetch.py"
 
 
 def load() -> t.Any:
-    spec = importlib.util.spec_from_file_location("prefetch_program_unit", PROGRAM)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_file(PROGRAM, "prefetch_program_unit")
 
 
 program = load()

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import types
 import typing as t
 
 import pytest
 import yaml
+from loading import load_file
 
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._rehearsal_topology import topology
 
@@ -21,12 +21,7 @@ PROFILE = yaml.safe_load((ROLE / "vars/gke.yml").read_text())["_rehearsal_cluste
 
 
 def load(name: str) -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location(f"rehearsal_{name}", ROLE / f"files/sandbox/{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(ROLE / f"files/sandbox/{name}.py", f"rehearsal_{name}")
 
 
 boot, steward = load("boot"), load("steward")

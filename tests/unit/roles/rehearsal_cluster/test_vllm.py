@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import re
@@ -16,16 +15,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from loading import load_file
 
 ROOT = Path(__file__).parents[4]
 VLLM = ROOT / "roles/rehearsal_cluster/files/images/vllm/stand_in.py"
-SPEC = importlib.util.spec_from_file_location("stand_in", VLLM)
-assert SPEC
-assert SPEC.loader
-stand_in = importlib.util.module_from_spec(SPEC)
-# Dataclasses look their module up.
-sys.modules[SPEC.name] = stand_in
-SPEC.loader.exec_module(stand_in)
+stand_in = load_file(VLLM, "stand_in")
 DATA = json.loads(stand_in.DATA.read_text(encoding="utf-8"))
 RENDERED = sorted((ROOT / "tests/data/rendered").glob("*.yaml"))
 # The stand-in knows the arguments of vLLM 0.19.1, which these images hold; another mode needs a newer one.

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from loading import load_file
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _prometheus_text
 from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation import read_report
@@ -28,12 +28,7 @@ MODEL = "deepseek-ai/DeepSeek-R1-0528"
 def client() -> t.Iterator[ModuleType]:
     """The program, with the module that is mounted beside it in the pod."""
     sys.modules["prometheus_text"] = _prometheus_text
-    spec = importlib.util.spec_from_file_location("verify_client", PROGRAM)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
+    yield load_file(PROGRAM, "verify_client")
     del sys.modules["prometheus_text"]
 
 
