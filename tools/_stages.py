@@ -139,6 +139,7 @@ SITE = (
     playbook_step("faults/inputs", "bad_inputs", after=("site/cluster",)),
     playbook_step("faults/canary", "canary", after=("site/first",)),
     playbook_step("faults/verify", "verify_faults", after=("site/first",), minutes=2),
+    playbook_step("faults/restart", "restart", after=("site/first",), minutes=2),
     playbook_step("faults/interrupt", "interrupt", after=("site/first",), minutes=3),
     playbook_step("cleanup/twice", "cleanup", after=("site/cluster",), minutes=2),
 )

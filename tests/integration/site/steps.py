@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -200,6 +201,36 @@ def expect_failure(text: str, *arguments: str) -> None:
     require(text.lower() in run.output.lower(), f"verify fails but does not name {text}")
 
 
+def pod_uids(client: Client, name: str) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in pods_of(client, name)}
+
+
+def restart() -> None:
+    """A change that restarts decode is shown and refused; with permission decode alone restarts, in place."""
+    client = admin()
+    change = extra(model_server_decode_max_tokens=512)
+    before = {name: pod_uids(client, name) for name in (PREFILL, DECODE)}
+    sets = {name: client.get(f"{LWS}/{name}")["metadata"]["uid"] for name in (PREFILL, DECODE)}
+
+    def refused_restart() -> None:
+        run = play("site.yml", "--diff", *change)
+        require(run.code != 0, "a restart of decode is applied without permission")
+        for text in ("RESTART_NEEDED", "decode: 1 group of 2 pods, 16 GPUs", "at most 2700 s", "wide_ep_allow_restart"):
+            require(text in run.output, f"the refusal does not say {text!r}")
+
+    untouched(refused_restart)
+    try:
+        run = succeed(play("site.yml", "--diff", *change, *extra(wide_ep_allow_restart=True)))
+        lines = [line for line in run.output.splitlines() if re.match(r"[-+][a-z]", line)]
+        require(lines == ["-vllm.env.MAX_TOKENS: 256", "+vllm.env.MAX_TOKENS: 512"], f"the diff shows {lines}")
+        require(pod_uids(client, PREFILL) == before[PREFILL], "pods of prefill were replaced")
+        require(not pod_uids(client, DECODE) & before[DECODE], "pods of decode were kept")
+        after = {name: client.get(f"{LWS}/{name}")["metadata"]["uid"] for name in sets}
+        require(after == sets, "a LeaderWorkerSet was deleted and created again")
+    finally:
+        succeed(play("site.yml", *extra(wide_ep_allow_restart=True)))
+
+
 def release_status(client: Client) -> str:
     found = client.list(SECRETS, {"labelSelector": f"owner=helm,name={RELEASE}"})
     return max((item["metadata"]["labels"]["status"] for item in found), default="")
@@ -290,6 +321,7 @@ STEPS: dict[str, Callable[[], None]] = {
         bad_inputs,
         canary,
         verify_faults,
+        restart,
         interrupt,
         cleanup,
         remove_cluster,

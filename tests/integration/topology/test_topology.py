@@ -205,6 +205,27 @@ def test_a_group_of_one_pod_set_is_refused(site: Site) -> None:
     assert "can only define groups of exactly 2 pod sets, got: 1 pod set(s)" in refused.value.message
 
 
+def test_a_changed_variable_recreates_its_tier_alone(site: Site) -> None:
+    """Kueue's webhook refuses another template of a managed set, so the set is deleted and created again."""
+    change = {"model_server_decode_max_tokens": 512}
+    sets = {tier: site.deployer.get(site.set_path(tier))["metadata"]["uid"] for tier in ("prefill", "decode")}
+    kept = {pod["metadata"]["uid"] for pod in site.pods("prefill")}
+    refused = site.play("model_server", **change)
+    words = " ".join(refused.output.split())
+    assert refused.code != 0
+    assert refused.changed == 0
+    assert "decode: 1 group of 2 pods, 16 GPUs" in words
+    assert "Kueue's queue has it deleted and created again" in words
+    assert site.deployer.get(site.set_path("decode"))["metadata"]["uid"] == sets["decode"]
+
+    site.must("model_server", "wait", wide_ep_allow_restart=True, **change)
+    assert {pod["metadata"]["uid"] for pod in site.pods("prefill")} == kept
+    assert site.deployer.get(site.set_path("prefill"))["metadata"]["uid"] == sets["prefill"]
+    assert site.deployer.get(site.set_path("decode"))["metadata"]["uid"] != sets["decode"]
+    assert len(site.blocks("decode")) == 1
+    site.must("model_server", "wait", wide_ep_allow_restart=True)
+
+
 @contextlib.contextmanager
 def cordoned(client: Client, node: str) -> Iterator[None]:
     client.patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}})
