@@ -136,6 +136,7 @@ SITE = (
     playbook_step("site/first", "first", after=("site/cluster",), minutes=2),
     playbook_step("site/again", "again", after=("site/first",)),
     playbook_step("site/check-converged", "check_converged", after=("site/first",)),
+    playbook_step("site/installed", "installed", after=("site/first",), minutes=2),
     playbook_step("faults/inputs", "bad_inputs", after=("site/cluster",)),
     playbook_step("faults/canary", "canary", after=("site/first",)),
     playbook_step("faults/verify", "verify_faults", after=("site/first",), minutes=2),

@@ -86,17 +86,32 @@ def play(playbook: str, *arguments: str, **changes: str) -> Run:
     return output()
 
 
-@contextlib.contextmanager
 def started(
     playbook: str, *arguments: str, **changes: str
-) -> Iterator[tuple[subprocess.Popen[str], Callable[[], Run]]]:
+) -> contextlib.AbstractContextManager[tuple[subprocess.Popen[str], Callable[[], Run]]]:
     """A playbook under way, in a process group of its own, and what it gave once it has ended."""
     print(f"$ ansible-playbook {playbook} {' '.join(arguments)}", flush=True)
+    return started_program(command(playbook, *arguments), ROOT, **changes)
+
+
+def run_program(arguments: list[str], folder: Path, **changes: str) -> Run:
+    """Run a program in a folder to its end; its output is passed on as it comes."""
+    print(f"$ {Path(arguments[0]).name} {' '.join(arguments[1:])}", flush=True)
+    with started_program(arguments, folder, **changes) as (process, output):
+        process.wait()
+    return output()
+
+
+@contextlib.contextmanager
+def started_program(
+    arguments: list[str], folder: Path, **changes: str
+) -> Iterator[tuple[subprocess.Popen[str], Callable[[], Run]]]:
+    """A program under way, in a process group of its own, and what it gave once it has ended."""
     began = time.monotonic()
     lines: list[str] = []
     process = subprocess.Popen(
-        command(playbook, *arguments),
-        cwd=ROOT,
+        arguments,
+        cwd=folder,
         env=environment(**changes),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

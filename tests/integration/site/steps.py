@@ -39,6 +39,7 @@ from harness import (
     started,
     until,
 )
+from release import installed
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client
 
@@ -318,6 +319,7 @@ STEPS: dict[str, Callable[[], None]] = {
         first,
         again,
         check_converged,
+        installed,
         bad_inputs,
         canary,
         verify_faults,
