@@ -9,7 +9,7 @@ STAGES ?=
 BUILDER := .venv/bin/python roles/rehearsal_cluster/files/builder
 PLAYBOOK := .venv/bin/ansible-playbook
 
-.PHONY: help setup setup-test binaries site check test test-all bench bench-cold lock docs clean
+.PHONY: help setup setup-test binaries site check test test-all bench bench-cold lock docs release clean
 
 help: ## List the entry points
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench-cold: setup-test ## Measure each phase from empty caches and from no clust
 
 lock: ## Compile the locked requirements of both Python lanes
 	@.venv/bin/python tools/lock.py
+
+release: setup-test ## Build the collection and its bill of materials into dist/
+	@.venv/bin/python tools/release.py
 
 clean: setup ## Take the rehearsal clusters and everything else of ours off the machine
 	@$(PLAYBOOK) playbooks/rehearsal_cluster_remove.yml -i inventories/local -e rehearsal_cluster_remove_all=true

@@ -39,7 +39,7 @@ from harness import (
     started,
     until,
 )
-from release import installed
+from installed import installed
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 # tools/ is on the path since the harness is imported.
-import sanity
+import release
 import setup
 from harness import CLUSTER, RELEASE, ROOT, Run, require, run_program
 
@@ -28,16 +28,11 @@ def run_environment() -> Path:
 
 
 def install(programs: Path, folder: Path) -> Path:
-    """Build the collection from the checkout's own files and install it; return the collection's folder."""
-    sources = folder / "sources"
-    sanity.copy_files(ROOT, sources)
-    galaxy = [str(programs / "ansible-galaxy"), "collection"]
-    # What it depends on comes with the lock's bundle.
-    steps = (["build", "--output-path", str(folder)], ["install", "--no-deps", "-p", str(folder / "collections")])
-    for step in steps:
-        built = sorted(map(str, folder.glob("*.tar.gz")))
-        done = run_program([*galaxy, *step, *built], sources)
-        require(done.code == 0, f"ansible-galaxy collection {step[0]} failed")
+    """Build the collection and install it; return its folder. What it depends on comes with the lock's bundle."""
+    archive = release.build(folder)
+    galaxy = [str(programs / "ansible-galaxy"), "collection", "install", "--no-deps", "-p", str(folder / "collections")]
+    done = run_program([*galaxy, str(archive)], folder)
+    require(done.code == 0, "ansible-galaxy collection install failed")
     return folder / "collections" / "ansible_collections" / "llmd" / "wide_ep"
 
 
