@@ -15,8 +15,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import typing as t
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
@@ -282,14 +283,38 @@ def interrupt() -> None:
     unchanged(play("site.yml"))
 
 
+@contextlib.contextmanager
+def watched_process_list(word: str) -> Iterator[set[str]]:
+    """The programs on whose command lines a word stands at any time."""
+    found: set[str] = set()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            for entry in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    arguments = entry.read_bytes()
+                    if word.encode() in arguments:
+                        found.add(arguments.replace(b"\0", b" ").decode(errors="replace"))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        watcher.join()
+
+
 def canary() -> None:
-    """A token shows nowhere: not in differences, not in the most verbose output, not in the artifacts."""
-    with tempfile.TemporaryDirectory() as folder:
+    """A token shows nowhere: not in differences, the most verbose output, artifacts or the machine's process list."""
+    with tempfile.TemporaryDirectory() as folder, watched_process_list(CANARY) as processes:
         arguments = ("--diff", "-vvv", "-e", f"wide_ep_artifacts_dir={folder}", *extra(workspace_hf_token_replace=True))
-        run = succeed(play("playbooks/workspace.yml", *arguments, HF_TOKEN=CANARY))
-        written = [path for path in Path(folder).rglob("*") if path.is_file() and CANARY in path.read_text()]
+        run = succeed(play("site.yml", *arguments, HF_TOKEN=CANARY))
+        written = [path for path in Path(folder).rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
     require(CANARY not in run.output, "the token is in the output")
     require(not written, f"the token is in {written}")
+    require(not processes, f"the token is an argument of {processes}")
     stored = admin().get(f"{SECRETS}/llm-d-hf-token")
     token = base64.b64decode(stored["data"]["HF_TOKEN"]).decode()
     require(token == CANARY, "the Secret has another token: the test proves nothing")
