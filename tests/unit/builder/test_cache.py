@@ -141,7 +141,8 @@ def test_lock_waits_for_the_other_build_and_names_it(cache: Cache, tmp_path: Pat
         release.touch()
 
     with cache.lock(waiting, every=0.01):
-        assert set(told) == {str(other.pid)}
+        # Afterwards the holder is on its way out, and its name may be gone already.
+        assert told[0] == str(other.pid)
         assert cache.path(cache_module.LOCK).read_text() == f"{os.getpid()}\n"
     other.join(30)
     assert cache.path(cache_module.LOCK).read_text() == ""
