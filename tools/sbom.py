@@ -96,7 +96,7 @@ def parts(root: Path) -> list[Component]:
         *python_packages((root / "requirements" / "run-py312.txt").read_text(encoding="utf-8")),
         *collections(galaxy),
         *images(versions["_wide_ep_default_images"]),
-        *charts(versions["_wide_ep_charts"]),
+        *charts(versions["_wide_ep_default_charts"]),
         *programs(),
     ]
     return [item for _ref, item in sorted({str(item.bom_ref): item for item in found}.items())]

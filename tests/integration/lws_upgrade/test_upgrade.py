@@ -26,7 +26,7 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiErr
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 CLUSTER = os.environ.get("LLMD_WIDE_EP_TEST_CLUSTER", "test")
 KUBECONFIG = pathlib.Path("/var/lib/llmd-wide-ep") / CLUSTER / "admin.kubeconfig"
-TABLE = yaml.safe_load((ROOT / "roles/wide_ep/vars/main.yml").read_text())["_wide_ep_charts"]["lws"]
+TABLE = yaml.safe_load((ROOT / "roles/wide_ep/vars/main.yml").read_text())["_wide_ep_default_charts"]["lws"]
 OLD = "0.7.0"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CRD = "leaderworkersets.leaderworkerset.x-k8s.io"

@@ -125,7 +125,7 @@ def test_scenarios_have_what_the_local_inventory_deploys(name: str, without: set
     assert {images[key] for key in images.keys() - without} <= {recipes.image(item).reference for item in row.images}
     wanted = {
         f"{chart['ref']}:{chart['version']}"
-        for key, chart in tables[0]["_wide_ep_charts"].items()
+        for key, chart in tables[0]["_wide_ep_default_charts"].items()
         if key not in without
     }
     assert wanted <= {charts.chart(item).reference for item in row.charts}

@@ -46,7 +46,7 @@ def test_every_locked_package_is_listed_with_its_hashes(
 def test_every_image_and_chart_of_the_version_table_is_listed(components: dict[str, dict[str, t.Any]]) -> None:
     table = yaml.safe_load((ROOT / "roles" / "wide_ep" / "vars" / "main.yml").read_text())
     wanted = [reference.rpartition(":")[0] for reference in table["_wide_ep_default_images"].values()]
-    wanted += [chart["ref"] for chart in table["_wide_ep_charts"].values()]
+    wanted += [chart["ref"] for chart in table["_wide_ep_default_charts"].values()]
     listed = " ".join(components)
     assert [reference for reference in wanted if f"repository_url={reference}" not in listed.replace("%2F", "/")] == []
 
