@@ -107,12 +107,16 @@ def test_short_names_are_what_containerd_asks_for(name: str, short: str) -> None
     assert recipes.image(name).short == short
 
 
+# Its Go modules cannot be had, so the rehearsal runs the generation before it.
+NOT_BUILT = {"llm_d_router_standalone", "llm_d_router_gateway"}
+
+
 @pytest.mark.parametrize(
     ("name", "without"),
     [
         # No image is pulled on a fake node, and no real one is a GB200 tray.
-        ("standalone", {"kueue", "vllm_gb200"}),
-        ("full", {"vllm_gb200"}),
+        ("standalone", {"kueue", "vllm_gb200"} | NOT_BUILT),
+        ("full", {"vllm_gb200"} | NOT_BUILT),
     ],
 )
 def test_scenarios_have_what_the_local_inventory_deploys(name: str, without: set[str]) -> None:
