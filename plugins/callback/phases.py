@@ -14,7 +14,8 @@ description:
   - A phase is a playbook; a play belongs to the phase whose playbook it stands in, also when that is imported.
   - Gives each run an id, E(LLMD_WIDE_EP_RUN_ID), which names the folder of the run's results.
   - At the end it prints seconds, changes and outcome of each phase, what the phases recorded with
-    M(llmd.wide_ep.phase_result), and how to go on after a failure.
+    M(llmd.wide_ep.phase_result), and how to go on after a failure. Where M(llmd.wide_ep.gpu_minutes) counted GPUs, it
+    tells how many of their minutes passed in each phase before the deployment served.
   - Writes the same to C(run.json) beside the phases' files.
   - It never fails a run; what it cannot do becomes a warning.
 requirements:
@@ -49,6 +50,7 @@ from ansible_collections.llmd.wide_ep.plugins.plugin_utils._phases import (
 )
 
 RESULT_ACTION = "llmd.wide_ep.phase_result"
+METER_ACTION = "llmd.wide_ep.gpu_minutes"
 # Actions run in children forked from this process: a client imported once here is not imported by each of them.
 PRELOADED = ("kubernetes.client", "kubernetes.config")
 
@@ -118,7 +120,7 @@ class CallbackModule(CallbackBase):
         os.environ[RUN_ID_VARIABLE] = run_id
         mode: t.Literal["apply", "check"] = "check" if context.CLIARGS.get("check") else "apply"
         expected = [phase_of(play) for play in playbook.get_plays()]
-        self._recorder = Recorder(run_id, mode, expected, time.monotonic())
+        self._recorder = Recorder(run_id, mode, expected, time.monotonic(), time.time() - time.monotonic())
         preload()
 
     @guarded
@@ -134,6 +136,8 @@ class CallbackModule(CallbackBase):
         self._recorder.task_done(bool(result.result.get("changed")))
         if result.task.resolved_action == RESULT_ACTION:
             self._collect(result.result.get("phase_result") or {})
+        if result.task.resolved_action == METER_ACTION and result.result.get("counted"):
+            self._recorder.count_gpus(result.host.get_name(), result.result["spans"], time.monotonic())
 
     def _collect(self, recorded: t.Mapping[str, t.Any]) -> None:
         if self._recorder and recorded:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import os
@@ -16,12 +17,16 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.llmd.wide_ep.plugins.module_utils import _gpu_minutes as gpu_minutes
+
 RUN_ID_VARIABLE = "LLMD_WIDE_EP_RUN_ID"
 RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,62}")
 PHASE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 PHASE_SCHEMA = {"schema": "llmd.wide_ep/phase", "version": 1}
 RUN_SCHEMA = {"schema": "llmd.wide_ep/run", "version": 1}
 WIDTH = 100
+#: Until this phase ends, the deployment does not serve.
+SERVING_PHASE = "wait"
 # A failing task's message is printed where it fails; the summary repeats no more than this of it.
 MESSAGE_LINES = 12
 
@@ -84,6 +89,8 @@ class Phase:
     changed: int = 0
     tasks: int = 0
     started: bool = False
+    began: float = 0.0
+    ended: float = 0.0
     failure: Failure | None = None
 
     def outcome(self, run_failed: bool) -> str:
@@ -98,9 +105,12 @@ class Phase:
 
 
 class Recorder:
-    """Collects the events of one run; every method is called with the time, so that tests own the clock."""
+    """Collects the events of one run; every method is called with the time, so that tests own the clock.
 
-    def __init__(self, run_id: str, mode: Mode, expected: t.Iterable[str], now: float) -> None:
+    ``epoch`` is what such a time lacks to seconds since the epoch, in which nodes tell when they were made.
+    """
+
+    def __init__(self, run_id: str, mode: Mode, expected: t.Iterable[str], now: float, epoch: float = 0.0) -> None:
         self.run_id = run_id
         self.mode = mode
         self.began = now
@@ -109,6 +119,8 @@ class Recorder:
         self.phases: dict[str, Phase] = {name: Phase(name) for name in expected}
         self.results: dict[tuple[str, str], PhaseResult] = {}
         self.folders: dict[str, Path] = {}
+        self.epoch = epoch
+        self._gpus: dict[str, collections.Counter[gpu_minutes.Span]] = {}
         self._current: Phase | None = None
         self._since = now
 
@@ -116,12 +128,15 @@ class Recorder:
         """A play of the phase starts; it ends the one before it."""
         self._leave(now)
         self._current = self.phases.setdefault(name, Phase(name))
+        if not self._current.started:
+            self._current.began = now
         self._current.started = True
         self._since = now
 
     def _leave(self, now: float) -> None:
         if self._current:
             self._current.seconds += now - self._since
+            self._current.ended = now
             self._current = None
 
     def task_done(self, changed: bool) -> None:
@@ -140,6 +155,44 @@ class Recorder:
         if folder:
             self.folders[result.host] = folder
 
+    def count_gpus(self, host: str, spans: t.Iterable[t.Mapping[str, t.Any]], now: float) -> None:
+        """Keep which GPUs the cluster of a host has; those that a later look does not find are gone since then."""
+        seen = collections.Counter(gpu_minutes.Span(span["gpus"], span["since"]) for span in spans)
+        known = self._gpus.get(host, collections.Counter())
+        alive = collections.Counter({span: count for span, count in known.items() if span.until is None})
+        gone = {dataclasses.replace(span, until=now + self.epoch): count for span, count in (alive - seen).items()}
+        self._gpus[host] = (known - alive) + collections.Counter(gone) + seen
+
+    @property
+    def spans(self) -> list[gpu_minutes.Span]:
+        """All of them; hosts of one cluster have counted the same ones."""
+        union: collections.Counter[gpu_minutes.Span] = collections.Counter()
+        for counted in self._gpus.values():
+            union |= counted
+        return list(union.elements())
+
+    @property
+    def gpu_phases(self) -> dict[str, gpu_minutes.PhaseMinutes]:
+        """GPU minutes of each phase; empty where no GPU was counted."""
+        if not self.spans:
+            return {}
+        stretches = [
+            gpu_minutes.Stretch(phase.name, phase.began + self.epoch, phase.ended + self.epoch)
+            for phase in self.phases.values()
+            if phase.started
+        ]
+        found = gpu_minutes.by_phase(self.spans, stretches, self._serving_since)
+        return {item.name: item for item in found}
+
+    @property
+    def _serving_since(self) -> float | None:
+        """When the deployment began to serve; it did before the run where the run applied nothing to it."""
+        waited = self.phases.get(SERVING_PHASE)
+        if waited is None or not waited.ended or waited.failure:
+            return None
+        applied = any(phase.changed for phase in self.phases.values() if phase.started and phase.began < waited.began)
+        return (waited.ended if applied else self.began) + self.epoch
+
     def finish(self, failed: bool, now: float) -> None:
         self._leave(now)
         self.failed = failed
@@ -157,6 +210,7 @@ class Recorder:
 
     def document(self, host: str | None, written: str) -> dict[str, t.Any]:
         """The content of run.json for one host's folder."""
+        counted = self.gpu_phases
         rows = [
             {
                 "phase": phase.name,
@@ -164,6 +218,11 @@ class Recorder:
                 "seconds": round(phase.seconds, 3),
                 "changed": phase.changed,
                 "tasks": phase.tasks,
+                **(
+                    {"gpu_minutes": round(minutes.total, 1), "idle_gpu_minutes": round(minutes.idle, 1)}
+                    if (minutes := counted.get(phase.name))
+                    else {}
+                ),
             }
             for phase in self.phases.values()
         ]
@@ -331,24 +390,40 @@ def failure_lines(phase: Phase) -> list[str]:
     return lines
 
 
+def phase_table(recorder: Recorder) -> Table:
+    """Seconds, changes and outcome of each phase, and where GPUs wait for it, their idle minutes."""
+    counted = recorder.gpu_phases
+    columns = ["phase", "seconds", "would change" if recorder.mode == "check" else "changed", "outcome"]
+    rows = []
+    for phase in recorder.phases.values():
+        seconds, changed = (f"{phase.seconds:.1f}", str(phase.changed)) if phase.started else ("-", "-")
+        idle = [f"{counted[phase.name].idle:.1f}" if phase.name in counted else "-"] if counted else []
+        rows.append((phase.name, seconds, changed, *idle, phase.outcome(recorder.failed)))
+    if counted:
+        columns.insert(3, "idle GPU min")
+    return Table("phases", tuple(columns), tuple(rows))
+
+
+def gpu_lines(recorder: Recorder) -> list[str]:
+    """The GPU minutes of the run, and since the nodes were made."""
+    counted = recorder.gpu_phases.values()
+    if not counted:
+        return []
+    now = (recorder.began if recorder.ended is None else recorder.ended) + recorder.epoch
+    run, idle = (sum(values) for values in zip(*((item.total, item.idle) for item in counted), strict=True))
+    since = gpu_minutes.used(recorder.spans, now)
+    return [f"GPU minutes: {run:.1f} in this run, {idle:.1f} of them idle; {since:.1f} since the nodes were made"]
+
+
 def render(recorder: Recorder, displayed_folders: t.Sequence[str]) -> list[str]:
     """The summary at the end of a run, at most 100 columns wide."""
     check = recorder.mode == "check"
-    rows = tuple(
-        (
-            phase.name,
-            f"{phase.seconds:.1f}" if phase.started else "-",
-            str(phase.changed) if phase.started else "-",
-            phase.outcome(recorder.failed),
-        )
-        for phase in recorder.phases.values()
-    )
-    columns = ("phase", "seconds", "would change" if check else "changed", "outcome")
     lines = ["", f"Run {recorder.run_id}" + (" (check mode: nothing was changed)" if check else "")]
-    lines += table_lines(Table("phases", columns, rows))
+    lines += table_lines(phase_table(recorder))
     lines += result_lines(recorder.results.values())
     changed = sum(phase.changed for phase in recorder.phases.values())
     lines += ["", f"Total {recorder.total_seconds:.1f} s, {changed} {'would change' if check else 'changed'}"]
+    lines += gpu_lines(recorder)
     lines += [f"Results in {folder}" for folder in displayed_folders]
     if recorder.failed:
         lines += ["", *(failure_lines(recorder.failing) if recorder.failing else ["FAILED before any task ran"])]

@@ -108,6 +108,60 @@ def test_check_mode_says_so() -> None:
     assert "1 would change" in text
 
 
+TWO_NODES = [{"gpus": 8, "since": 1000.0}] * 2
+
+
+def counted(waited: bool = True, applied: bool = True) -> Recorder:
+    """Two nodes of 8 GPUs, made at 1000 s since the epoch, which is when the run begins."""
+    run = Recorder("20260102T030405Z-abcd", "apply", ("router", "wait", "verify"), 100.0, 900.0)
+    run.enter("router", 100.0)
+    run.task_done(changed=applied)
+    run.count_gpus("local", TWO_NODES, 101.0)
+    if waited:
+        run.enter("wait", 160.0)
+        run.enter("verify", 220.0)
+    run.finish(failed=not waited, now=280.0)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "idle"),
+    [
+        pytest.param(counted(), {"router": 16.0, "wait": 16.0, "verify": 0.0}, id="until the wait ends"),
+        pytest.param(counted(applied=False), {"router": 0.0, "wait": 0.0, "verify": 0.0}, id="served before"),
+        pytest.param(counted(waited=False), {"router": 48.0}, id="never"),
+    ],
+)
+def test_gpu_minutes_are_idle_until_the_deployment_serves(run: Recorder, idle: dict[str, float]) -> None:
+    assert {name: round(minutes.idle, 3) for name, minutes in run.gpu_phases.items()} == idle
+
+
+def test_gpu_minutes_are_shown_and_kept() -> None:
+    run = counted()
+    text = "\n".join(render(run, []))
+    assert "phase   seconds  changed  idle GPU min  outcome" in text
+    assert "GPU minutes: 48.0 in this run, 32.0 of them idle; 48.0 since the nodes were made" in text
+    rows = {row["phase"]: row for row in run.document("local", "now")["phases"]}
+    assert (rows["wait"]["gpu_minutes"], rows["wait"]["idle_gpu_minutes"]) == (16.0, 16.0)
+
+
+def test_without_gpus_nothing_is_said_of_them() -> None:
+    assert "GPU" not in "\n".join(render(deployed(), []))
+    assert "gpu_minutes" not in deployed().document("local", "now")["phases"][0]
+
+
+def test_a_node_that_is_gone_costs_no_more() -> None:
+    run = counted()
+    run.count_gpus("local", TWO_NODES[:1], 160.0)
+    assert run.gpu_phases["verify"].total == pytest.approx(8.0)
+
+
+def test_hosts_of_one_cluster_count_its_nodes_once() -> None:
+    run = counted()
+    run.count_gpus("other", TWO_NODES, 101.0)
+    assert run.gpu_phases["router"].total == pytest.approx(16.0)
+
+
 ARGUMENTS: dict[str, t.Any] = {
     "phase": "verify",
     "summary": [["endpoint", "http://wide-ep-lws-epp"], ["streamed", True]],
