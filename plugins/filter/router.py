@@ -43,17 +43,49 @@ def pool_ports(ports: t.Sequence[int]) -> list[dict[str, int]]:
     return [{"number": int(port)} for port in ports]
 
 
-def router_refusals(image: str, mode: str, mirror: str = "") -> list[str]:
-    """Why this endpoint picker image or router mode cannot be used; empty where they can."""
-    return [finding.text() for finding in _router.refusals(image, mode, mirror)]
+def router_refusals(
+    image: str,
+    *,
+    profiles: t.Sequence[t.Mapping[str, t.Any]],
+    decider: str,
+    plugin_parameters: t.Mapping[str, t.Any] | None = None,
+    request_timeout: int | str,
+    **asked: t.Any,
+) -> list[str]:
+    """Why the router cannot be installed with this endpoint picker image and these inputs; empty where it can."""
+    try:
+        config = (decider, profiles, plugin_parameters or {})
+        # A variable from the command line is text.
+        inputs = _router.Asked(image=image, config=config, request_timeout=int(request_timeout), **asked)
+        return [finding.text() for finding in _router.refusals(inputs)]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AnsibleFilterError(f"router_refusals: {error!r}") from error
+
+
+def router_replacement(deployments: t.Sequence[t.Mapping[str, t.Any]], selector: t.Mapping[str, str]) -> str:
+    """Why the release has to be uninstalled before it is installed anew; empty where an upgrade does."""
+    return _router.replacement(deployments, selector)
 
 
 def router_differences(
-    found: t.Mapping[str, t.Any], *, target_ports: t.Sequence[int], match_labels: t.Mapping[str, str], **wanted: t.Any
+    found: t.Mapping[str, t.Any],
+    *,
+    ports: t.Sequence[int],
+    target_ports: t.Sequence[int],
+    match_labels: t.Mapping[str, str],
+    sets: t.Sequence[str] = (),
+    **wanted: t.Any,
 ) -> list[str]:
-    """Where the objects of the release (``found`` of ``object_info``) differ from what was asked for."""
-    asked = _router.Wanted(target_ports=tuple(target_ports), match_labels=dict(match_labels), **wanted)
-    return [finding.text() for finding in _router.differences(found, asked)]
+    """Where the objects of the release and the pods of its pool (``found`` of ``object_info``) are not as asked for."""
+    asked = _router.Wanted(
+        ports=tuple(ports),
+        target_ports=tuple(target_ports),
+        match_labels=dict(match_labels),
+        sets=tuple(sets),
+        **wanted,
+    )
+    pods = found.get("pods", {}).get("resources", [])
+    return [finding.text() for finding in (*_router.differences(found, asked), *_router.selection(pods, asked))]
 
 
 class FilterModule:
@@ -63,5 +95,6 @@ class FilterModule:
             "image_parts": image_parts,
             "pool_ports": pool_ports,
             "router_refusals": router_refusals,
+            "router_replacement": router_replacement,
             "router_differences": router_differences,
         }

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Helm release whose helm was killed at any point: the next run of the router repairs it, and removal removes it.
 
-Needs the rehearsal cluster `local` with the shared parts (playbooks/rehearsal_cluster.yml, playbooks/lws.yml).
+Needs the rehearsal cluster $LLMD_WIDE_EP_TEST_CLUSTER with the shared parts (playbooks/rehearsal_cluster.yml,
+playbooks/lws.yml).
 """
 
 from __future__ import annotations
@@ -11,81 +12,27 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
-import pathlib
-import re
-import secrets
-import subprocess
-import sys
-import typing as t
 from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client, load_client
+from ._site import CLUSTER, KUBECONFIG, RELEASE, Site
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-CACHE = pathlib.Path(
-    os.environ.get("LLMD_WIDE_EP_CACHE")
-    or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "llmd-wide-ep"
-)
-KUBECONFIG = CACHE / "clusters" / "local" / "deployer.kubeconfig"
-RELEASE = "wide-ep-lws"
-REMOVE = """
-- hosts: wide_ep
-  gather_facts: false
-  module_defaults:
-    group/kubernetes.core.k8s: &access {kubeconfig: "{{ wide_ep_kubeconfig }}"}
-    group/llmd.wide_ep.k8s: *access
-    group/kubernetes.core.helm: {kubeconfig: "{{ wide_ep_kubeconfig }}", binary_path: "{{ wide_ep_helm_binary }}"}
-  tasks:
-    - ansible.builtin.include_role: {name: "llmd.wide_ep.{{ item }}", tasks_from: remove}
-      loop: "{{ what }}"
-"""
-
-pytestmark = pytest.mark.skipif(not KUBECONFIG.is_file(), reason="the rehearsal cluster local does not exist")
+pytestmark = pytest.mark.skipif(not KUBECONFIG.is_file(), reason=f"the rehearsal cluster {CLUSTER} does not exist")
 
 
-class Site:
-    """A deployment's namespace of its own, and the playbooks run on it."""
-
-    def __init__(self, client: Client, namespace: str, folder: pathlib.Path) -> None:
-        self.client, self.namespace, self.folder = client, namespace, folder
-
-    def play(self, playbook: str, **variables: t.Any) -> str:
-        """Run it and return its output; a failure fails the test."""
-        given = {"wide_ep_namespace": self.namespace, "wide_ep_artifacts_dir": str(self.folder), **variables}
-        interpreter = pathlib.Path(sys.executable)
-        command = [str(interpreter.with_name("ansible-playbook")), "-i", "inventories/local", playbook]
-        run = subprocess.run(
-            [*command, "-e", json.dumps(given)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert run.returncode == 0, run.stdout + run.stderr
-        return run.stdout
-
-    def changed(self, playbook: str) -> int:
-        found = re.search(r"changed=(\d+)", self.play(playbook))
-        assert found
-        return int(found[1])
-
-    def remove(self, *roles: str) -> None:
-        playbook = self.folder / "remove.yml"
-        playbook.write_text(REMOVE, encoding="utf-8")
-        self.play(str(playbook), what=roles)
-
-    @property
-    def secrets(self) -> str:
-        return f"/api/v1/namespaces/{self.namespace}/secrets"
+class Records(Site):
+    """Helm's records of the release, too."""
 
     def records(self) -> dict[int, str]:
         """Helm's revisions and their states."""
-        items = self.client.list(self.secrets, {"labelSelector": f"owner=helm,name={RELEASE}"})
+        items = self.client.list(self.path("secrets"), {"labelSelector": f"owner=helm,name={RELEASE}"})
         return {int(item["metadata"]["labels"]["version"]): item["metadata"]["labels"]["status"] for item in items}
 
     def leave(self, status: str, *, revision: int) -> None:
         """What a helm that was killed leaves behind: a record in this state, as the newest revision."""
         newest = max(self.records())
-        record = self.client.get(f"{self.secrets}/sh.helm.release.v1.{RELEASE}.v{newest}")
+        record = self.client.get(self.path("secrets", f"sh.helm.release.v1.{RELEASE}.v{newest}"))
         payload = gzip.decompress(base64.b64decode(base64.b64decode(record["data"]["release"])))
         release = json.loads(payload)
         release["info"]["status"], release["version"] = status, revision
@@ -95,29 +42,28 @@ class Site:
         labels = {**record["metadata"]["labels"], "status": status, "version": str(revision)}
         record["metadata"] = {"name": name, "namespace": self.namespace, "labels": labels}
         if revision == newest:
-            self.client.delete(f"{self.secrets}/{name}")
-        self.client.create(self.secrets, record)
+            self.client.delete(self.path("secrets", name))
+        self.client.create(self.path("secrets"), record)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    client = load_client(str(KUBECONFIG))
-    made = Site(client, f"router-{secrets.token_hex(3)}", tmp_path_factory.mktemp("router"))
-    made.play("playbooks/workspace.yml")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Records]:
+    made = Records(tmp_path_factory.mktemp("router"))
+    made.plays("workspace")
     yield made
     made.remove("router", "workspace")
-    assert client.get_or_none(f"/api/v1/namespaces/{made.namespace}") is None
+    assert made.client.get_or_none(f"/api/v1/namespaces/{made.namespace}") is None
 
 
 @pytest.mark.parametrize(
     ("status", "revision"),
     [("pending-install", 1), ("failed", 1), ("pending-upgrade", 2), ("failed", 2), ("uninstalling", 1)],
 )
-def test_next_run_repairs(site: Site, status: str, revision: int) -> None:
+def test_next_run_repairs(site: Records, status: str, revision: int) -> None:
     site.remove("router")
     site.play("playbooks/router.yml")
     site.leave(status, revision=revision)
-    service = f"/api/v1/namespaces/{site.namespace}/services/{RELEASE}-epp"
+    service = site.path("services", f"{RELEASE}-epp")
     if revision == 1:
         site.client.delete(service)
 
@@ -132,14 +78,14 @@ def test_next_run_repairs(site: Site, status: str, revision: int) -> None:
 
 
 @pytest.mark.parametrize("status", ["pending-install", "failed", "uninstalling"])
-def test_removal_finishes(site: Site, status: str) -> None:
+def test_removal_finishes(site: Records, status: str) -> None:
     site.play("playbooks/router.yml")
     site.leave(status, revision=1)
 
     site.remove("router")
 
     assert site.records() == {}
-    for path in ("v1/namespaces/{}/services", "v1/namespaces/{}/serviceaccounts"):
-        names = [item["metadata"]["name"] for item in site.client.list(f"/api/{path.format(site.namespace)}")]
+    for resource in ("services", "serviceaccounts"):
+        names = [item["metadata"]["name"] for item in site.client.list(site.path(resource))]
         assert f"{RELEASE}-epp" not in names
     site.remove("router")

@@ -117,11 +117,79 @@ def profile(name: str, *plugins: dict[str, t.Any]) -> dict[str, t.Any]:
         ("v0.7.1", ALWAYS, [PREFILL, DECODE], {"load-aware-scorer": {"threshold": 1}}, "which no profile uses"),
         ("v0.7.1", PREFIX, [PREFILL, DECODE], {}, "never disaggregates"),
         ("v0.7.1", PREFIX, [PREFILL, DECODE], {PREFIX: {"nonCachedTokens": 0}}, "never disaggregates"),
+        (
+            "v0.11.0",
+            ALWAYS,
+            [PREFILL, profile("decode", {"plugin": "by-label-selector"})],
+            {},
+            "v0.11.0 has no filter .* use label-selector-filter",
+        ),
+        (
+            "v0.7.1",
+            ALWAYS,
+            [PREFILL, profile("decode", {"plugin": "token-load-scorer", "weight": 1})],
+            {},
+            "use load-aware-scorer",
+        ),
+        (
+            "v0.10.0",
+            ALWAYS,
+            [PREFILL, profile("decode", {"plugin": "session-affinity-scorer", "weight": 1})],
+            {},
+            "experimental in the endpoint picker v0.10.0",
+        ),
+        (
+            "v0.10.0",
+            ALWAYS,
+            [PREFILL, DECODE],
+            {"prefix-cache-scorer": {"lruCapacityPerServer": 1}},
+            "prefix-cache-scorer of the endpoint picker v0.10.0 has no parameter 'lruCapacityPerServer'",
+        ),
+        (
+            "v0.9.0",
+            ALWAYS,
+            [PREFILL, DECODE],
+            {"prefix-cache-scorer": {"matchLengthWeight": 1}},
+            "v0.9.0 has no parameter 'matchLengthWeight'",
+        ),
+        ("v0.9.0", PREFIX, [PREFILL, DECODE], {PREFIX: {"nonCachedToken": 16}}, "use nonCachedTokens"),
+        ("v0.10.0", ALWAYS, [PREFILL, DECODE], {"queue-scorer": {"threshold": 1}}, "it has none"),
     ],
 )
 def test_refusals_name_the_cause(version: str, decider: str, profiles: t.Any, parameters: t.Any, words: str) -> None:
     with pytest.raises(_epp_config.EppConfigError, match=words):
         _epp_config.parse(version, decider, profiles, parameters)
+
+
+@pytest.mark.parametrize(
+    ("version", "decode", "parameters"),
+    [
+        # What the version does not check, or knows.
+        ("v0.8.0", DECODE, {"prefix-cache-scorer": {"lruCapacityPerServer": 1}}),
+        ("v0.10.0", DECODE, {"prefix-cache-scorer": {"matchLengthWeight": 1}}),
+        ("v0.9.0", DECODE, {"active-request-scorer": {"idleThreshold": 1}}),
+        (
+            "v0.9.0",
+            profile("decode", {"plugin": "session-affinity-scorer", "weight": 1}, {"plugin": "max-score-picker"}),
+            {"session-affinity-scorer": {"headerName": "x"}},
+        ),
+        ("v0.8.0", profile("decode", {"plugin": "token-load-scorer", "weight": 1}, {"plugin": "random-picker"}), {}),
+        (
+            "v0.10.0",
+            profile("decode", {"plugin": "by-label-selector"}, {"plugin": "max-score-picker"}),
+            {"by-label-selector": {"matchLabels": {"a": "b"}}},
+        ),
+    ],
+)
+def test_known_plugins_and_parameters_pass(version: str, decode: t.Any, parameters: t.Any) -> None:
+    built = _epp_config.build(_epp_config.parse(version, ALWAYS, [PREFILL, decode], parameters))
+    given = {plugin["type"]: plugin.get("parameters") for plugin in built["plugins"]}
+    assert all(given[name] == value for name, value in parameters.items())
+
+
+@pytest.mark.parametrize(("decider", "codes"), [(ALWAYS, []), ("sometimes", ["EPP_CONFIG"])])
+def test_findings(decider: str, codes: list[str]) -> None:
+    assert [one.code for one in _epp_config.findings("v0.10.0", decider, [PREFILL, DECODE])] == codes
 
 
 @settings(max_examples=50, deadline=None)
