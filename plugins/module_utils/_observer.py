@@ -26,6 +26,7 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._predicates import (
 EVENTS_EVERY = 5.0
 #: Newest first; Kueue serves v1beta2 since 0.15.
 WORKLOAD_VERSIONS = ("kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/v1beta1")
+ROUTE_VERSIONS = ("gateway.networking.k8s.io/v1",)
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Reader:
         self._events_at: float | None = None
         self._may_read_events = True
         self._may_read_workloads = True
+        self._may_read_routes = True
 
     def read(self, now: float) -> Observation:
         objects = self._objects()
@@ -128,6 +130,8 @@ class Reader:
                 related[obj["metadata"]["uid"]] = Related(slices=mine)
         for uid, workloads in self._workloads(objects).items():
             related[uid] = replace(related.get(uid, Related()), workloads=workloads)
+        for uid, routes in self._routes(objects).items():
+            related[uid] = replace(related.get(uid, Related()), routes=routes)
         return related
 
     def _workloads(self, objects: list[JsonObject]) -> dict[str, tuple[JsonObject, ...]]:
@@ -146,17 +150,34 @@ class Reader:
     def _list_workloads(self, namespace: str) -> list[JsonObject] | None:
         if not self._may_read_workloads:
             return None
-        resources = (self._client.discover(version, "Workload") for version in WORKLOAD_VERSIONS)
-        resource = next(filter(None, resources), None)
-        if resource is None:
-            return None
         try:
-            return self._client.list(resource.path(namespace))
+            return self._list_served(WORKLOAD_VERSIONS, "Workload", namespace)
         except ApiError as error:
             if not error.denied:
                 raise
             self._may_read_workloads = False
             return None
+
+    def _list_served(self, versions: tuple[str, ...], kind: str, namespace: str) -> list[JsonObject] | None:
+        """All of a kind in a namespace, by the first version that is served; None where none is."""
+        resource = next(filter(None, (self._client.discover(version, kind) for version in versions)), None)
+        return None if resource is None else self._client.list(resource.path(namespace))
+
+    def _routes(self, objects: list[JsonObject]) -> dict[str, tuple[JsonObject, ...]]:
+        """The HTTPRoutes beside the pools; none where they are not served or may not be read."""
+        found: dict[str, tuple[JsonObject, ...]] = {}
+        for obj in objects:
+            if self._may_read_routes and kind_of(obj["apiVersion"], obj["kind"]).routes:
+                try:
+                    listed = self._list_served(ROUTE_VERSIONS, "HTTPRoute", obj["metadata"]["namespace"])
+                except ApiError as error:
+                    if not error.denied:
+                        raise
+                    self._may_read_routes = False
+                    continue
+                if listed is not None:
+                    found[obj["metadata"]["uid"]] = tuple(listed)
+        return found
 
     def _pods(self, namespace: str, selectors: dict[str, JsonObject]) -> list[JsonObject]:
         only = next(iter(selectors.values())) if len(selectors) == 1 else {}

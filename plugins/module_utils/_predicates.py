@@ -25,6 +25,14 @@ LWS_WORKER = "leaderworkerset.sigs.k8s.io/worker-index"
 LWS_REVISION = "leaderworkerset.sigs.k8s.io/template-revision-hash"
 SERVICE_NAME = "kubernetes.io/service-name"
 QUEUE_NAME = "kueue.x-k8s.io/queue-name"
+GKE_CONTROLLER = "networking.gke.io/"
+#: What a parent says about a route or a pool, and the reason where it says no.
+PARENT_CONDITIONS = {
+    "Accepted": "RouteNotAccepted",
+    "ResolvedRefs": "RefsNotResolved",
+    "Reconciled": "RouteNotReconciled",
+}
+NO_ANSWER = "no controller answered"
 
 
 @dataclass(frozen=True)
@@ -41,12 +49,14 @@ class Verdict:
 class Related:
     """What belongs to an object: its pods, for a Service its EndpointSlices, in a queue its Workloads.
 
-    `workloads` is None where the object is in no queue or they cannot be read.
+    `workloads` is None where the object is in no queue or they cannot be read, `routes`, the HTTPRoutes of the
+    namespace of a pool, where they are not served or cannot be read.
     """
 
     pods: tuple[JsonObject, ...] = ()
     slices: tuple[JsonObject, ...] = ()
     workloads: tuple[JsonObject, ...] | None = None
+    routes: tuple[JsonObject, ...] | None = None
 
 
 Predicate = t.Callable[[JsonObject, Related], Verdict]
@@ -61,6 +71,7 @@ class Kind:
     pods: PodSelector | None = None
     slices: bool = False
     workloads: bool = False
+    routes: bool = False
     settled: bool = False
 
 
@@ -268,40 +279,117 @@ def judge_crd(obj: JsonObject, related: Related) -> Verdict:
     return _first([(established.get("status") != "True", "not Established")], "established", {})
 
 
+def judge_gateway_class(obj: JsonObject, related: Related) -> Verdict:
+    accepted = condition(obj, "Accepted")
+    reason = "" if condition_holds(obj, accepted) else "GatewayClassNotAccepted"
+    detail = f"not Accepted: {why(accepted) or NO_ANSWER}" if reason else "accepted"
+    return Verdict("progressing" if reason else "ready", detail, {}, reason)
+
+
 def judge_gateway(obj: JsonObject, related: Related) -> Verdict:
+    """Programmed and with an address, which may be a name: an implementation may lack either for good."""
+    values = [entry["value"] for entry in status(obj).get("addresses") or [] if entry.get("value")]
+    counts = {"addresses": len(values)}
     for kind in ("Accepted", "Programmed"):
         entry = condition(obj, kind)
         if not condition_holds(obj, entry):
-            refused = entry.get("status") == "False" and entry.get("reason") != "Pending"
-            reason = "GatewayNotAccepted" if refused else ""
-            return Verdict("progressing", f"not {kind}: {why(entry) or 'no controller answered'}", {}, reason)
-    return Verdict("ready", "programmed", {"addresses": len(status(obj).get("addresses") or [])})
+            detail = f"not {kind}: {why(entry) or NO_ANSWER}"
+            return Verdict("progressing", detail, counts, _gateway_reason(kind, entry))
+    if not values:
+        return Verdict("progressing", "Programmed, but it has no address", counts, "GatewayWithoutAddress")
+    return Verdict("ready", f"programmed at {values[0]}", counts)
 
 
-def _parents_verdict(obj: JsonObject, parents: list[JsonObject], wanted: int) -> Verdict:
-    counts = {"parents": len(parents), "parents_desired": wanted}
-    for parent in parents:
-        name = (parent.get("parentRef") or {}).get("name", "")
-        by_type = {c["type"]: c for c in parent.get("conditions") or []}
-        for kind in ("Accepted", "ResolvedRefs"):
-            entry = by_type.get(kind, {})
-            if not condition_holds(obj, entry):
-                reason = "RouteNotAccepted" if entry.get("status") == "False" else ""
-                return Verdict("progressing", f"not {kind} by {name}: {why(entry)}".rstrip(": "), counts, reason)
-    return _first([(len(parents) < wanted, f"{len(parents)} of {wanted} parents answered")], "accepted", counts)
+def _gateway_reason(kind: str, entry: JsonObject) -> str:
+    if entry.get("reason") == "AddressNotAssigned":
+        return "GatewayWithoutAddress"
+    refused = entry.get("status") == "False" and entry.get("reason") != "Pending"
+    if kind == "Accepted":
+        return "GatewayNotAccepted" if refused else "GatewayUnclaimed"
+    return "GatewayNotProgrammed" if refused else "GatewayPending"
+
+
+def _refers(ref: JsonObject, obj: JsonObject) -> tuple[str, str, str, str]:
+    """What a reference to a parent means, with its defaults filled in."""
+    namespace = ref.get("namespace") or obj["metadata"].get("namespace", "")
+    return ref.get("kind") or "Gateway", namespace, ref.get("name", ""), ref.get("sectionName", "")
+
+
+def judge_parents(obj: JsonObject, wanted: t.Sequence[JsonObject]) -> Verdict:
+    """Each wanted parent has answered with a yes; entries of others, placeholders among them, say nothing about it."""
+    counts = {"parents": 0, "parents_desired": len(wanted)}
+    for ref in wanted:
+        entries = [
+            entry
+            for entry in status(obj).get("parents") or []
+            if _refers(entry.get("parentRef") or {}, obj) == _refers(ref, obj)
+        ]
+        if not entries:
+            detail = f"{_refers(ref, obj)[0]} {ref.get('name')} has not answered yet"
+            return Verdict("progressing", detail, counts, "ParentUnanswered")
+        counts = {**counts, "parents": counts["parents"] + 1}
+        for entry in entries:
+            if refused := _parent_refusal(obj, entry):
+                return replace(refused, counts=counts)
+    return Verdict("ready", "accepted" if wanted else "no gateway uses it", counts)
+
+
+def _parent_refusal(obj: JsonObject, entry: JsonObject) -> Verdict | None:
+    by_type = {c["type"]: c for c in entry.get("conditions") or []}
+    for kind, reason in PARENT_CONDITIONS.items():
+        # GKE accepts a route long before its load balancer has it, and says by a condition of its own when it does.
+        if kind == "Reconciled" and not str(entry.get("controllerName", "")).startswith(GKE_CONTROLLER):
+            continue
+        found = by_type.get(kind, {})
+        if not condition_holds(obj, found):
+            name = (entry.get("parentRef") or {}).get("name", "")
+            detail = f"not {kind} by {name}: {why(found) or NO_ANSWER}"
+            return Verdict("progressing", detail, {}, reason if found.get("status") == "False" else "ParentUnanswered")
+    return None
 
 
 def judge_http_route(obj: JsonObject, related: Related) -> Verdict:
-    return _parents_verdict(obj, status(obj).get("parents") or [], len(obj.get("spec", {}).get("parentRefs") or []))
+    return judge_parents(obj, obj.get("spec", {}).get("parentRefs") or [])
 
 
 def judge_inference_pool(obj: JsonObject, related: Related) -> Verdict:
     """Without a gateway nobody writes a status: then it is enough that the pool exists.
 
-    Releases before v1 leave a placeholder parent of kind Status and name default behind.
+    Which gateways have to answer is known by the routes that lead to the pool. Where those cannot be read, all that
+    have answered count, but not the placeholder of kind Status and name default that some CRDs put there.
     """
-    parents = [p for p in status(obj).get("parents") or [] if (p.get("parentRef") or {}).get("kind") != "Status"]
-    return _parents_verdict(obj, parents, 0)
+    if related.routes is None:
+        answered = [entry.get("parentRef") or {} for entry in status(obj).get("parents") or []]
+        return judge_parents(obj, [ref for ref in answered if ref.get("name") and ref.get("kind") != "Status"])
+    leading = [route for route in related.routes if not is_terminating(route) and _leads_to(route, obj)]
+    return judge_parents(obj, _gateways(leading))
+
+
+def _leads_to(route: JsonObject, pool: JsonObject) -> bool:
+    group = pool["apiVersion"].rpartition("/")[0]
+    wanted = (group, pool["kind"], pool["metadata"]["name"])
+    refs = [ref for rule in route.get("spec", {}).get("rules") or [] for ref in rule.get("backendRefs") or []]
+    return any((ref.get("group", ""), ref.get("kind", "Service"), ref.get("name")) == wanted for ref in refs)
+
+
+def _gateways(routes: t.Iterable[JsonObject]) -> list[JsonObject]:
+    """The Gateways of the routes, each once: a pool's status names no listener."""
+    found: dict[tuple[str, str, str, str], JsonObject] = {}
+    for route in routes:
+        for ref in route.get("spec", {}).get("parentRefs") or []:
+            named = {key: ref[key] for key in ("name", "namespace") if ref.get(key)}
+            if ref.get("kind", "Gateway") == "Gateway":
+                found[_refers(named, route)] = named
+    return list(found.values())
+
+
+def judge_gke_policy(obj: JsonObject, related: Related) -> Verdict:
+    """GKE's HealthCheckPolicy and GCPBackendPolicy."""
+    attached = condition(obj, "Attached")
+    if condition_holds(obj, attached):
+        return Verdict("ready", "attached")
+    reason = "PolicyNotAttached" if attached.get("status") == "False" else "ParentUnanswered"
+    return Verdict("progressing", f"not Attached: {why(attached) or NO_ANSWER}", {}, reason)
 
 
 #: Why Kueue holds a Workload back, the first that applies: by the reason of QuotaReserved where Kueue gives a fine one,
@@ -421,7 +509,22 @@ def judge_node_pool(obj: JsonObject, related: Related) -> Verdict:
         return Verdict("failed", why(quota), counts, "NodePoolInvalid")
     at_target = condition(obj, "AtTarget")
     detail = f"{counts['nodes']} of {wanted} nodes: {why(capacity) or why(at_target)}"
-    return _first([(not condition_holds(obj, at_target), detail)], "at target", counts)
+    # The condition carries no generation: right after a change of the target it is that of the target before.
+    stale = "targetNodes" in obj.get("spec", {}) and counts["nodes"] != wanted
+    return _first([(stale or not condition_holds(obj, at_target), detail)], "at target", counts)
+
+
+def judge_gke_network(obj: JsonObject, related: Related) -> Verdict:
+    """GKE's Network and GKENetworkParamSet. A reason that says what is wrong with the parameters does not heal."""
+    for kind in ("ParamsReady", "Ready"):
+        entry = condition(obj, kind)
+        if kind == "ParamsReady" and obj["kind"] != "Network":
+            continue
+        if not condition_holds(obj, entry):
+            wrong = entry.get("status") == "False" and entry.get("reason") != "GNPParamsNotReady"
+            detail = f"not {kind}: {why(entry) or 'no controller answered'}"
+            return Verdict("progressing", detail, {}, "NodeNetworkInvalid" if wrong else "")
+    return Verdict("ready", "ready")
 
 
 def judge_condition(obj: JsonObject, related: Related) -> Verdict:
@@ -443,14 +546,19 @@ KINDS: dict[tuple[str, str], Kind] = {
     ("", "Service"): Kind(judge_service, slices=True),
     ("", "Node"): Kind(judge_node),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Kind(judge_crd, settled=True),
+    ("gateway.networking.k8s.io", "GatewayClass"): Kind(judge_gateway_class),
     ("gateway.networking.k8s.io", "Gateway"): Kind(judge_gateway),
     ("gateway.networking.k8s.io", "HTTPRoute"): Kind(judge_http_route),
-    ("inference.networking.k8s.io", "InferencePool"): Kind(judge_inference_pool),
-    ("inference.networking.x-k8s.io", "InferencePool"): Kind(judge_inference_pool),
+    ("inference.networking.k8s.io", "InferencePool"): Kind(judge_inference_pool, routes=True),
+    ("inference.networking.x-k8s.io", "InferencePool"): Kind(judge_inference_pool, routes=True),
+    ("networking.gke.io", "HealthCheckPolicy"): Kind(judge_gke_policy),
+    ("networking.gke.io", "GCPBackendPolicy"): Kind(judge_gke_policy),
     ("kueue.x-k8s.io", "Workload"): Kind(judge_workload),
     ("kueue.x-k8s.io", "ClusterQueue"): Kind(judge_queue),
     ("kueue.x-k8s.io", "LocalQueue"): Kind(judge_queue),
     ("compute.coreweave.com", "NodePool"): Kind(judge_node_pool),
+    ("networking.gke.io", "Network"): Kind(judge_gke_network),
+    ("networking.gke.io", "GKENetworkParamSet"): Kind(judge_gke_network),
 }
 OTHER_KIND = Kind(judge_condition)
 

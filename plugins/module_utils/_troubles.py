@@ -49,6 +49,22 @@ _NO_WORKLOAD = (
     "Kueue does not manage this set: see that it runs, that leaderworkerset.x-k8s.io/leaderworkerset is one of its "
     "frameworks and that its managedJobsNamespaceSelector takes the namespace; then recreate the set."
 )
+_NO_CONTROLLER = (
+    "See that the controller of the provider runs and serves this class (playbooks/gateway.yml installs it for istio "
+    "and agentgateway; kubectl get gatewayclass lists what is served)."
+)
+_NO_ADDRESS = (
+    "The cluster gives Services of type LoadBalancer no address, or has none left: use gateway_exposure=internal, or "
+    "give the cluster a load balancer. On GKE, see that the region has a proxy-only subnet."
+)
+_REFS = (
+    "Create what the message names, or correct the reference. For an InferencePool on istio, see that istiod runs with "
+    "ENABLE_GATEWAY_API_INFERENCE_EXTENSION=true."
+)
+_UNANSWERED = (
+    "The controller of the Gateway does not look at this object: see its log, that the Gateway is Programmed, and that "
+    "the controller supports the kind (istio and agentgateway do so for InferencePool by a setting)."
+)
 
 POLICY: dict[str, Rule] = {
     "ImageDenied": Rule("IMAGE_DENIED", 0, "Give the namespace a pull secret for this registry, or use a mirror."),
@@ -78,8 +94,20 @@ POLICY: dict[str, Rule] = {
     "ProgressDeadlineExceeded": Rule("NOT_READY_IN_TIME", 60, _SEE_STATUS),
     "JobFailed": Rule("JOB_FAILED", 0, _SEE_LOGS),
     "NamesNotAccepted": Rule("CRD_CONFLICT", 0, "Remove the CustomResourceDefinition that has the same names."),
-    "GatewayNotAccepted": Rule("ROUTE_NOT_ACCEPTED", 180, _SEE_STATUS),
+    "GatewayClassNotAccepted": Rule("GATEWAY_CLASS", 180, _NO_CONTROLLER),
+    # A controller reads its classes at intervals; one that does not run answers nothing at all.
+    "GatewayUnclaimed": Rule("GATEWAY_NOT_ACCEPTED", 180, _NO_CONTROLLER),
+    "GatewayNotAccepted": Rule("GATEWAY_NOT_ACCEPTED", 180, _SEE_STATUS),
+    # A cloud's load balancer takes minutes, and says meanwhile that it is not programmed.
+    "GatewayPending": Rule("GATEWAY_NOT_PROGRAMMED", 900, _SEE_STATUS),
+    "GatewayNotProgrammed": Rule("GATEWAY_NOT_PROGRAMMED", 600, _SEE_STATUS),
+    "GatewayWithoutAddress": Rule("GATEWAY_NO_ADDRESS", 300, _NO_ADDRESS),
     "RouteNotAccepted": Rule("ROUTE_NOT_ACCEPTED", 180, _SEE_STATUS),
+    # The pool or the Service of its endpoint picker may be applied a moment later.
+    "RefsNotResolved": Rule("ROUTE_REFS_UNRESOLVED", 180, _REFS),
+    "RouteNotReconciled": Rule("ROUTE_NOT_ACCEPTED", 600, _SEE_STATUS),
+    "ParentUnanswered": Rule("ROUTE_UNANSWERED", 600, _UNANSWERED),
+    "PolicyNotAttached": Rule("GATEWAY_POLICY", 300, _SEE_STATUS),
     "WorkloadEvicted": Rule("WORKLOAD_NOT_ADMITTED", 0, "Free what the message names, then activate or recreate it."),
     "WorkloadInadmissible": Rule("WORKLOAD_NOT_ADMITTED", 300, "Raise the ClusterQueue's quota or fix its flavors."),
     # Like Unschedulable: other groups end, nodes join.
@@ -88,6 +116,12 @@ POLICY: dict[str, Rule] = {
     "WorkloadMissing": Rule("WORKLOAD_NOT_ADMITTED", 60, _NO_WORKLOAD),
     "QueueInactive": Rule("WORKLOAD_NOT_ADMITTED", 60, "Create what the message names, or correct its name."),
     "NodePoolInvalid": Rule("NODE_POOL_INVALID", 0, _SEE_STATUS),
+    # The controller of multi-networking looks again every minute; a subnet may be made a moment after it.
+    "NodeNetworkInvalid": Rule(
+        "NODE_NETWORK_INVALID",
+        120,
+        "Make the VPC and subnet that the object names, each for one Network, and not default.",
+    ),
     "ObjectMissing": Rule("OBJECT_MISSING", 300, "Apply the object first, or correct its name and namespace."),
     "KindMissing": Rule("OBJECT_MISSING", 300, "Install the CustomResourceDefinition of this kind first."),
     "ObjectDeleted": Rule("OBJECT_MISSING", 300, "Wait until the deletion ends (finalizers), then apply it again."),

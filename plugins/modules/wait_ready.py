@@ -12,8 +12,8 @@ author:
 description:
   - Watches all objects at once and prints a line whenever something changes, and every 30 seconds when nothing does.
   - Knows when a LeaderWorkerSet, Deployment, StatefulSet, DaemonSet, Job, Pod, Service, Node,
-    CustomResourceDefinition, Gateway, HTTPRoute, InferencePool, Workload, ClusterQueue or LocalQueue (Kueue) or
-    NodePool (CoreWeave) is ready.
+    CustomResourceDefinition, Gateway, HTTPRoute, InferencePool, Workload, ClusterQueue or LocalQueue (Kueue),
+    NodePool (CoreWeave), Network or GKENetworkParamSet (GKE) is ready.
     Any other kind is ready when its condition Ready, Available or Established holds, or, without one, when it exists.
   - A LeaderWorkerSet in a Kueue queue is judged by its Workloads first; the message says what holds them back (the
     quota of which resource, no topology domain with enough room) and what they ask for.
@@ -82,12 +82,15 @@ options:
         V(CrashLoopBackOff) (after two restarts).
       - After a grace stop V(CreateContainerConfigError) (20), V(CreateContainerError) (60), V(ContainerRestarting)
         (60, after three restarts), V(ProgressDeadlineExceeded) (60), V(WorkloadMissing) (60, Kueue does not manage the
-        set), V(QueueInactive) (60), V(FailedCreate) (120), V(ImagePullFailed) (180), V(GatewayNotAccepted) (180),
-        V(RouteNotAccepted) (180), V(Unschedulable) (300), V(FailedMount) (300), V(FailedCreatePodSandBox) (300),
-        V(WorkloadInadmissible) (300), V(WorkloadWaiting) (300, for quota), V(WorkloadUnplaced) (300, no topology domain
-        has room), V(ObjectMissing) (300), V(KindMissing) (300), V(ObjectDeleted) (300), V(ImagePullThrottled) (600),
-        V(RegistryUnreachable) (600), V(ReadinessProbeFailed) (600) and V(ReadinessPending) (1800, a container without a
-        startup probe).
+        set), V(QueueInactive) (60), V(FailedCreate) (120), V(NodeNetworkInvalid) (120),
+        V(ImagePullFailed) (180), V(GatewayClassNotAccepted) (180), V(GatewayUnclaimed) (180), V(GatewayNotAccepted)
+        (180), V(RouteNotAccepted) (180), V(RefsNotResolved) (180), V(Unschedulable) (300), V(FailedMount) (300),
+        V(FailedCreatePodSandBox) (300), V(WorkloadInadmissible) (300), V(WorkloadWaiting) (300, for quota),
+        V(WorkloadUnplaced) (300, no topology domain has room), V(GatewayWithoutAddress) (300), V(PolicyNotAttached)
+        (300), V(ObjectMissing) (300), V(KindMissing) (300), V(ObjectDeleted) (300), V(ImagePullThrottled) (600),
+        V(RegistryUnreachable) (600), V(ReadinessProbeFailed) (600), V(GatewayNotProgrammed) (600),
+        V(RouteNotReconciled) (600), V(ParentUnanswered) (600), V(GatewayPending) (900) and V(ReadinessPending) (1800,
+        a container without a startup probe).
     type: dict
     default: {}
 """

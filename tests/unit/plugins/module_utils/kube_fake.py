@@ -28,6 +28,12 @@ RESOURCES = {
         "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "leaderworkersets", True
     ),
     ("kueue.x-k8s.io/v1beta2", "Workload"): Resource("kueue.x-k8s.io/v1beta2", "Workload", "workloads", True),
+    ("inference.networking.k8s.io/v1", "InferencePool"): Resource(
+        "inference.networking.k8s.io/v1", "InferencePool", "inferencepools", True
+    ),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"): Resource(
+        "gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", True
+    ),
 }
 
 

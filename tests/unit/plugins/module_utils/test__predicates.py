@@ -45,7 +45,8 @@ def pod(form: str | dict[str, t.Any], index: int) -> dict[str, t.Any]:
 
 def related(case: dict[str, t.Any]) -> Related:
     pods = tuple(pod(form, index) for index, form in enumerate(case.get("pods", [])))
-    return Related(pods=pods, slices=tuple(case.get("slices", [])))
+    routes = tuple(case["routes"]) if "routes" in case else None
+    return Related(pods=pods, slices=tuple(case.get("slices", [])), routes=routes)
 
 
 CASES = [

@@ -472,3 +472,53 @@ def test_workloads_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "list", plain)
     cluster.served = {key: value for key, value in cluster.served.items() if key[1] != "Workload"}
     assert run(cluster)[0].outcome == "ready"
+
+
+POOL = Target("inference.networking.k8s.io/v1", "InferencePool", "ns", "pool")
+ROUTE_KIND = ("gateway.networking.k8s.io/v1", "HTTPRoute")
+
+
+def pool(*gateways: str) -> Object:
+    conditions = [{"type": kind, "status": "True"} for kind in ("Accepted", "ResolvedRefs")]
+    parents = [{"parentRef": {"name": name}, "conditions": conditions} for name in gateways]
+    metadata = {"name": "pool", "namespace": "ns", "uid": "uid-pool"}
+    return {"apiVersion": POOL.api_version, "kind": POOL.kind, "metadata": metadata, "status": {"parents": parents}}
+
+
+def route() -> Object:
+    backend = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": "pool"}
+    spec = {"parentRefs": [{"name": "gateway"}], "rules": [{"backendRefs": [backend]}]}
+    metadata = {"name": "route", "namespace": "ns", "uid": "uid-route"}
+    return {"apiVersion": ROUTE_KIND[0], "kind": ROUTE_KIND[1], "metadata": metadata, "spec": spec}
+
+
+def test_a_pool_waits_for_the_gateway_of_its_route() -> None:
+    cluster = cluster_of(pool(), route())
+    shots = run(cluster, {3.0: lambda: cluster.put(pool("gateway"))}, (POOL,))
+    assert shots[0].outcome == "waiting"
+    assert "Gateway gateway has not answered yet" in shots[0].line()
+    assert shots[-1].outcome == "ready"
+
+
+def test_a_pool_without_a_route_waits_for_nobody() -> None:
+    assert run(cluster_of(pool()), targets=(POOL,))[0].outcome == "ready"
+    cluster = cluster_of(pool())
+    del cluster.served[ROUTE_KIND]
+    assert run(cluster, targets=(POOL,))[0].outcome == "ready"
+
+
+def test_routes_that_may_not_be_read_are_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = cluster_of(pool(), route(), lws())
+    asked: list[str] = []
+
+    def refuse(path: str, params: t.Any = None) -> list[Object]:
+        if "httproutes" in path:
+            asked.append(path)
+            raise ApiError(403, "Forbidden", "no", path)
+        return FakeCluster.list(cluster, path, params)
+
+    monkeypatch.setattr(cluster, "list", refuse)
+    shots = run(cluster, {2.0: lambda: [cluster.put(pod) for pod in (lws_pod(), lws_pod(worker=1))]}, (POOL, LWS))
+    assert shots[-1].outcome == "ready"
+    assert len(shots) > 1
+    assert len(asked) == 1
