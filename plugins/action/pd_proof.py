@@ -14,6 +14,7 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import repor
 from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation import Expectation, TierExpectation
 from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_proof import Row, Verdict, judge
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._action import ACCESS_ARGUMENTS, InProcessAction
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._kv_run import KvSettings
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._pd_run import Settings, observe
 
 TIER: dict[str, t.Any] = {
@@ -22,17 +23,41 @@ TIER: dict[str, t.Any] = {
     "options": {
         "lws_name": {"type": "str", "required": True},
         "pods": {"type": "list", "elements": "str", "required": True},
+        "pods_per_group": {"type": "int", "default": 1},
+        "ranks_per_pod": {"type": "int", "default": 1},
+    },
+}
+KV: dict[str, t.Any] = {
+    "type": "dict",
+    "options": {
+        "enforced": {"type": "bool", "default": False},
+        "bytes_per_token": {"type": "int", "required": True},
+        "tokens": {"type": "int", "default": 16384},
+        "prompts": {"type": "int", "default": 8},
     },
 }
 
 
 def expectation(arguments: t.Mapping[str, t.Any]) -> Expectation:
     tiers = tuple(
-        TierExpectation(role, arguments[role]["lws_name"], tuple(arguments[role]["pods"]))
+        TierExpectation(
+            role,
+            arguments[role]["lws_name"],
+            tuple(arguments[role]["pods"]),
+            arguments[role].get("ranks_per_pod") or 1,
+            arguments[role].get("pods_per_group") or 1,
+        )
         for role in ("prefill", "decode")
     )
-    router = f"deployment/{arguments['release']}-epp"
-    return Expectation(arguments["namespace"], arguments["model"], tiers, arguments["pool_labels"], router)
+    return Expectation(
+        arguments["namespace"],
+        arguments["model"],
+        tiers,
+        arguments["pool_labels"],
+        router=f"deployment/{arguments['release']}-epp",
+        rank_endpoints=len(arguments["target_ports"]) > 1,
+        kv_enforced=bool((arguments["kv_transport"] or {}).get("enforced")),
+    )
 
 
 def settings(arguments: t.Mapping[str, t.Any]) -> Settings:
@@ -40,7 +65,35 @@ def settings(arguments: t.Mapping[str, t.Any]) -> Settings:
     taken = {name: value for name, value in arguments.items() if name in names}
     program = Path(arguments["program"]).read_text(encoding="utf-8")
     lists = {name: tuple(arguments[name]) for name in ("target_ports", "tolerations")}
-    return Settings(**{**taken, **lists, "program": program})
+    wanted = arguments["kv_transport"]
+    kv = None
+    if wanted:
+        kv = KvSettings(wanted["bytes_per_token"], wanted["tokens"], wanted["prompts"], lists["target_ports"])
+    return Settings(**{**taken, **lists, "program": program, "kv": kv})
+
+
+def tables(verdict: Verdict) -> list[dict[str, t.Any]]:
+    """What was asked, who served it, and over which network the KV cache went."""
+    asked = {
+        "title": "Requests by kind",
+        "columns": ["kind", "sent", "answered", "chunks"],
+        "rows": [
+            [kind, count["asked"], count["answered"], count["chunks"] or ""] for kind, count in verdict.kinds.items()
+        ],
+    }
+    networks = {
+        "title": "KV cache by prefill pod, in MB",
+        "columns": ["pod", "transport", "expected", "pod network", "HCAs"],
+        "rows": [
+            [one.pod, one.verdict, *map(_megabytes, (one.expected, one.pod_network, one.hcas))]
+            for one in verdict.transports
+        ],
+    }
+    return [table(verdict.rows), *(made for made in (asked, networks) if made["rows"])]
+
+
+def _megabytes(count: int | None) -> str:
+    return "unknown" if count is None else f"{count / 1e6:.1f}"
 
 
 def table(rows: t.Sequence[Row]) -> dict[str, t.Any]:
@@ -66,12 +119,26 @@ def _ranks(row: Row) -> str:
 
 def summary(verdict: Verdict) -> list[list[str]]:
     remote = f"{verdict.prefilled_remotely} of {verdict.answered} requests prefilled remotely"
+    ranks = _all_ranks(verdict.rows)
     return [
         ["Endpoint", verdict.endpoint or "none"],
         ["Completion", verdict.text or "none"],
         ["Requests", f"{verdict.answered} of {verdict.asked} answered"],
         ["P/D", remote],
+        ["Endpoint picker decided", verdict.decisions],
+        *([["Ranks", ranks]] if ranks else []),
+        *([["KV transport", verdict.kv_transport]] if verdict.kv_transport else []),
     ]
+
+
+def _all_ranks(rows: t.Sequence[Row]) -> str:
+    """How many ranks have served, tier by tier; nothing where the servers do not tell them apart."""
+    words = []
+    for role in dict.fromkeys(row.role for row in rows):
+        counts = [count for row in rows if row.role == role for count in row.ranks.values()]
+        if counts:
+            words.append(f"{sum(count > 0 for count in counts)} of {len(counts)} {role}")
+    return ", ".join(words)
 
 
 class ActionModule(InProcessAction):
@@ -85,6 +152,7 @@ class ActionModule(InProcessAction):
         "prefill": TIER,
         "decode": TIER,
         "target_ports": {"type": "list", "elements": "int", "default": [8000]},
+        "kv_transport": KV,
         "image": {"type": "str", "required": True},
         "program": {"type": "path", "required": True},
         "requests": {"type": "int", "default": 16},
@@ -117,7 +185,7 @@ class ActionModule(InProcessAction):
             "failed": not verdict.passed,
             "msg": outcome,
             "summary": summary(verdict),
-            "tables": [table(verdict.rows)],
+            "tables": tables(verdict),
             "api_requests": client.request_count,
             "seconds": round(time.monotonic() - started, 1),
             "warnings": list(client.warnings),

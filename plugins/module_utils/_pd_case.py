@@ -31,7 +31,8 @@ class Delta:
     in_flight_change: float = 0.0
     prompt_tokens: float = 0.0
     reset: bool = False
-    ranks: t.Mapping[str, float] = dataclasses.field(default_factory=dict)
+    #: Prefilled and decoded by rank: by its label, or by the place of its port where ranks have ports of their own.
+    ranks: t.Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Case:
         """The latest state of each pod that was there at any time."""
         return {pod.name: pod for pod in (*self.seen.pods_before, *self.seen.pods_after)}
 
+    @functools.cached_property
+    def there(self) -> frozenset[str]:
+        """Pods that are there, at the end of the proof where it had one."""
+        return frozenset(pod.name for pod in self.seen.pods_after or self.seen.pods_before)
+
     def members(self, tier: TierExpectation) -> list[str]:
         """Expected pods and those that are there beside them."""
         extra = [name for name, pod in self.pods.items() if pod.role == tier.role and name not in tier.pods]
@@ -62,6 +68,45 @@ class Case:
     def work(self, tier: TierExpectation, pod: str) -> float:
         delta = self.deltas.get(pod, Delta())
         return delta.prefilled if tier.role == "prefill" else delta.decoded
+
+    def ranks(self, tier: TierExpectation, pod: str) -> dict[str, float]:
+        """What each rank of a pod did, by its number in the group; empty where the server does not tell them apart."""
+        delta = self.deltas.get(pod, Delta())
+        side = 0 if tier.role == "prefill" else 1
+        first = tier.first_rank(pod) if self.expected.rank_endpoints else 0
+        return {str(first + int(rank)) if first else rank: work[side] for rank, work in delta.ranks.items()}
+
+    @functools.cached_property
+    def decisions(self) -> dict[str, float] | None:
+        """What the endpoint picker decided in the window; None where its metrics are not given or began anew."""
+        report = self.report
+        if report is None or not report.decisions_after or self.router_restarts:
+            return None
+        if any(one.error for one in (*report.decisions_before, *report.decisions_after)):
+            return None
+        grown: dict[str, float] = {}
+        for sign, side in ((-1, report.decisions_before), (1, report.decisions_after)):
+            for one in side:
+                for kind, count in one.counts.items():
+                    grown[kind] = grown.get(kind, 0.0) + sign * count
+        return grown
+
+    @functools.cached_property
+    def router_restarts(self) -> dict[str, str]:
+        """Pods of the endpoint picker that did not live through the proof, and how that shows."""
+        found: dict[str, str] = {}
+        after = self.seen.router_after
+        later = {pod.name: pod for pod in after or ()}
+        for pod in self.seen.router_before if after is not None else ():
+            if pod.name not in later:
+                found[pod.name] = f"it is gone; there is {', '.join(sorted(later)) or 'no other'}"
+            elif pod.incarnation != later[pod.name].incarnation:
+                found[pod.name] = "one of its containers was started anew"
+        began = {one.pod: one.started for one in (self.report.decisions_before if self.report else ())}
+        for one in self.report.decisions_after if self.report else ():
+            if None not in (one.started, began.get(one.pod)) and one.started != began[one.pod]:
+                found.setdefault(one.pod, "its process began anew")
+        return found
 
     def tier_work(self, role: str) -> float:
         tiers = (tier for tier in self.expected.tiers if tier.role == role)
@@ -97,12 +142,19 @@ class Case:
 def deltas(before: t.Iterable[Scrape], after: t.Iterable[Scrape]) -> dict[str, Delta]:
     """Per pod the difference of two scrapes, summed over its ports; a reset counter counts from zero."""
     earlier = {(scrape.pod, scrape.port): scrape for scrape in before}
+    ports: dict[str, list[int]] = {}
+    for pod, port in sorted(earlier):
+        ports.setdefault(pod, []).append(port)
     found: dict[str, Delta] = {}
     for late in after:
         early = earlier.get((late.pod, late.port))
         if early is None or early.error or late.error:
             continue
         one = _delta(early, late)
+        if len(ports[late.pod]) > 1:
+            # Servers of one rank each may all call it by the same label.
+            rank = str(ports[late.pod].index(late.port))
+            one = dataclasses.replace(one, ranks={rank: (one.prefilled, one.decoded)})
         found[late.pod] = _add(found[late.pod], one) if late.pod in found else one
     return found
 
@@ -114,9 +166,10 @@ def _delta(early: Scrape, late: Scrape) -> Delta:
     def grown(name: str) -> float:
         return float(getattr(b, name)) - (0.0 if reset else float(getattr(a, name)))
 
-    names = sorted({*a.ranks, *b.ranks}) or [str(late.port)]
-    ranks = {n: b.ranks.get(n, 0.0) - (0.0 if reset else a.ranks.get(n, 0.0)) for n in names} if b.ranks else {}
-    ranks = ranks or {str(late.port): grown("total")}
+    names = sorted({*a.ranks, *b.ranks})
+    totals = {name: b.ranks.get(name, 0.0) - (0.0 if reset else a.ranks.get(name, 0.0)) for name in names}
+    # Only vLLM has labels of ranks, and it does not tell the two kinds of work apart.
+    ranks = {name: (total, total) for name, total in totals.items()}
     return Delta(grown("prefilled"), grown("decoded"), b.in_flight - a.in_flight, grown("prompt_tokens"), reset, ranks)
 
 

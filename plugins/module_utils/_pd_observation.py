@@ -13,11 +13,14 @@ import hashlib
 import json
 import typing as t
 
+from ansible_collections.llmd.wide_ep.plugins.module_utils._kv_transport import Transport
 from ansible_collections.llmd.wide_ep.plugins.module_utils._prometheus_text import (
     Served,
+    decided,
     model_names,
     parse,
     served,
+    started,
 )
 
 BEGIN = "-----BEGIN PD PROOF-----"
@@ -32,6 +35,13 @@ class TierExpectation:
     role: str
     lws_name: str
     pods: tuple[str, ...]
+    ranks_per_pod: int = 1
+    pods_per_group: int = 1
+
+    def first_rank(self, pod: str) -> int:
+        """Of the pod's ranks in its group; pods are named group by group, the leader first."""
+        host = self.pods.index(pod) % self.pods_per_group if pod in self.pods else 0
+        return host * self.ranks_per_pod
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +51,10 @@ class Expectation:
     tiers: tuple[TierExpectation, ...]
     pool_labels: t.Mapping[str, str]
     router: str
+    #: Each rank is an endpoint of the pool, with a port of its own.
+    rank_endpoints: bool = False
+    #: Whether the KV cache over another network than RDMA, or over none that can be told, is an error.
+    kv_enforced: bool = False
 
     def role_of(self, pod: str) -> str | None:
         return next((tier.role for tier in self.tiers if pod in tier.pods), None)
@@ -54,6 +68,15 @@ class Endpoint:
     url: str | None
     ready: int
     evidence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """How a Gateway leads to the pool. ``problem`` is empty where it does."""
+
+    subject: str
+    exists: bool
+    problem: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +116,16 @@ class Scrape:
 
 
 @dataclasses.dataclass(frozen=True)
+class Decisions:
+    """What one pod of the endpoint picker has counted; ``error`` where its metrics are not given."""
+
+    pod: str
+    error: str | None
+    counts: t.Mapping[str, float]
+    started: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Answer:
     kind: str
     status: int | None
@@ -104,6 +137,10 @@ class Answer:
     detail: str
     dropped: str | None
     seconds: float
+    chunks: int = 0
+    prompt_tokens: int = 0
+    #: The prefill pod that the request was sent through, where the client chose it.
+    prefill: str = ""
 
     @property
     def ok(self) -> bool:
@@ -125,6 +162,8 @@ class ClientReport:
     after: tuple[Scrape, ...]
     answers: tuple[Answer, ...]
     seconds: float
+    decisions_before: tuple[Decisions, ...] = ()
+    decisions_after: tuple[Decisions, ...] = ()
 
     @property
     def answered(self) -> int:
@@ -140,6 +179,13 @@ class Observation:
     client: ClientReport | None = None
     #: Why there is no report: the client pod did not start, or left none.
     client_problem: tuple[str, str] | None = None
+    router_before: tuple[PodState, ...] = ()
+    #: None where the proof ended before it could be read again.
+    router_after: tuple[PodState, ...] | None = None
+    route_before: Route | None = None
+    route_after: Route | None = None
+    #: Per prefill pod; empty where it was not asked for.
+    transports: tuple[Transport, ...] = ()
 
 
 class ReportError(Exception):
@@ -169,7 +215,14 @@ def parse_report(raw: JsonObject) -> ClientReport:
         after=tuple(_scrape(one) for one in raw.get("after") or ()),
         answers=tuple(_answer(one) for one in raw.get("requests") or ()),
         seconds=float(raw.get("seconds") or 0.0),
+        decisions_before=tuple(_decisions(one) for one in raw.get("router_before") or ()),
+        decisions_after=tuple(_decisions(one) for one in raw.get("router_after") or ()),
     )
+
+
+def _decisions(raw: JsonObject) -> Decisions:
+    samples = parse(raw.get("lines") or ())
+    return Decisions(raw["pod"], raw.get("error"), decided(samples), started(samples))
 
 
 def _scrape(raw: JsonObject) -> Scrape:
@@ -190,6 +243,9 @@ def _answer(raw: JsonObject) -> Answer:
         detail=str(raw.get("detail") or ""),
         dropped=raw.get("dropped"),
         seconds=float(raw.get("seconds") or 0.0),
+        chunks=int(raw.get("chunks") or 0),
+        prompt_tokens=int(raw.get("prompt_tokens") or 0),
+        prefill=str(raw.get("prefill") or ""),
     )
 
 

@@ -17,8 +17,30 @@ import dataclasses
 import typing as t
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import Finding, has_errors
+from ansible_collections.llmd.wide_ep.plugins.module_utils._kv_transport import Transport
 from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_case import Case, Delta
-from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation import Answer, Expectation, Observation
+from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation import (
+    Answer,
+    Expectation,
+    Observation,
+    TierExpectation,
+)
+from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_router import (
+    CAUSES_OF_FAILURE,
+    check_route,
+    check_router,
+    check_transport,
+    decided,
+    failures,
+    kv_transport,
+)
+from ansible_collections.llmd.wide_ep.plugins.module_utils._rank_proof import (
+    broken_ports,
+    check_deaf,
+    check_ranks,
+    deaf_ranks,
+    every_rank_served,
+)
 
 DONE = "done"
 STREAMED = "_stream"
@@ -45,6 +67,10 @@ class Verdict:
     asked: int
     answered: int
     prefilled_remotely: int
+    decisions: str = ""
+    kv_transport: str = ""
+    transports: tuple[Transport, ...] = ()
+    kinds: t.Mapping[str, t.Mapping[str, int]] = dataclasses.field(default_factory=dict)
 
     def as_dict(self) -> dict[str, t.Any]:
         return {**dataclasses.asdict(self), "findings": [finding.as_dict() for finding in self.findings]}
@@ -69,9 +95,11 @@ def check_tiers(case: Case) -> Findings:
         missing = [name for name in tier.pods if name not in case.pods]
         lws = case.seen.lws.get(tier.role)
         seen = lws.text() if lws else f"LeaderWorkerSet {tier.lws_name} was not read"
-        if len(missing) == len(case.members(tier)):
+        if is_absent(case, tier):
+            gone = "" if len(missing) == len(tier.pods) else "; they were there when the proof began"
             unnoticed = f"; {case.answered} requests were answered decode-only" if case.answered and case.deltas else ""
-            evidence = f"none of its {len(tier.pods)} pods exists; {seen}{unnoticed if tier.role == 'prefill' else ''}"
+            told = unnoticed if tier.role == "prefill" and not gone else ""
+            evidence = f"none of its {len(tier.pods)} pods exists{gone}; {seen}{told}"
             fix = f"Run playbooks/model_server.yml, then playbooks/wait.yml: they restore {tier.lws_name}."
             yield Finding(f"{tier.role.upper()}_ABSENT", "error", f"{tier.role} tier", evidence, fix)
             continue
@@ -80,8 +108,13 @@ def check_tiers(case: Case) -> Findings:
             yield Finding("POD_MISSING", "error", f"pod {name}", f"it does not exist; {seen}", fix)
 
 
+def is_absent(case: Case, tier: TierExpectation) -> bool:
+    """No pod of the tier is there, at the end of the proof where it had one."""
+    return not any(name in case.there for name in case.members(tier))
+
+
 def check_pods(case: Case) -> Findings:
-    for tier in case.expected.tiers:
+    for tier in (tier for tier in case.expected.tiers if not is_absent(case, tier)):
         for pod in (case.pods[name] for name in case.members(tier) if name in case.pods):
             if not pod.ready:
                 fix = f"kubectl -n {case.where} describe pod {pod.name}; wait with playbooks/wait.yml."
@@ -95,7 +128,10 @@ def check_pods(case: Case) -> Findings:
 
 def check_restarts(case: Case) -> Findings:
     later = {pod.name: pod for pod in case.seen.pods_after}
+    absent = {name for tier in case.expected.tiers if is_absent(case, tier) for name in case.members(tier)}
     for pod in case.seen.pods_before if case.seen.pods_after else ():
+        if pod.name in absent:
+            continue
         evidence = None
         if pod.name not in later:
             evidence = "it was there when the proof began and is gone"
@@ -119,26 +155,25 @@ def check_client(case: Case) -> Findings:
 
 
 def check_reachable(case: Case) -> Findings:
-    """A pod whose server gives no answer; a sidecar that does tells a dead server from a cut network."""
-    report = case.report
-    broken = [scrape for scrape in (*report.before, *report.after) if scrape.error] if report else []
-    for scrape in {(s.pod, s.port): s for s in broken}.values():
-        role = case.role_of(scrape.pod)
-        ready = case.pods[scrape.pod].ready if scrape.pod in case.pods else False
-        state = "Ready" if ready else "not Ready"
-        if scrape.sidecar == 200:
-            evidence = f"port {scrape.port}: {scrape.error}; its sidecar answers /health with 200; the pod is {state}"
-            fix = f"Read the server's log: kubectl -n {case.where} logs {scrape.pod} -c vllm"
-            yield Finding("VLLM_DOWN", "error", f"{role} pod {scrape.pod}", evidence, fix)
+    """A pod whose servers give no answer; a sidecar that does tells a dead server from a cut network."""
+    deaf = deaf_ranks(case)
+    for pod, scrapes in broken_ports(case).items():
+        if pod in deaf:
+            continue
+        role, scrape = case.role_of(pod), scrapes[0]
+        state = "Ready" if pod in case.pods and case.pods[pod].ready else "not Ready"
+        ports = f"port {scrape.port}" if len(scrapes) == 1 else f"ports {scrape.port}-{scrapes[-1].port}"
+        if all(one.sidecar == 200 for one in scrapes):
+            evidence = f"{ports}: {scrape.error}; its sidecar answers /health with 200; the pod is {state}"
+            fix = f"Read the server's log: kubectl -n {case.where} logs {pod} -c vllm"
+            yield Finding("VLLM_DOWN", "error", f"{role} pod {pod}", evidence, fix)
             continue
         beside = f"; its sidecar: {scrape.sidecar}" if scrape.sidecar else ""
-        evidence = f"port {scrape.port}, asked from the client pod: {scrape.error}{beside}; the pod is {state}"
-        fix = (
-            "Check network policies and the pod network of its node "
-            f"({case.pods[scrape.pod].node if scrape.pod in case.pods else 'unknown'})."
-        )
+        evidence = f"{ports}, asked from the client pod: {scrape.error}{beside}; the pod is {state}"
+        node = case.pods[pod].node if pod in case.pods else "unknown"
+        fix = f"Check network policies and the pod network of its node ({node})."
         code = f"{role.upper()}_POD_UNREACHABLE" if role in ("prefill", "decode") else "DECODE_POD_UNREACHABLE"
-        yield Finding(code, "error", f"{role} pod {scrape.pod}", evidence, fix)
+        yield Finding(code, "error", f"{role} pod {pod}", evidence, fix)
 
 
 def check_model(case: Case) -> Findings:
@@ -165,8 +200,7 @@ def check_answers(case: Case) -> Findings:
     if report is None:
         return
     subject, asked = f"endpoint {report.url}", len(report.answers)
-    failures = collections.Counter(answer.failure() for answer in report.answers if not answer.ok)
-    for failure, count in failures.items():
+    for failure, count in failures(case).items():
         fix = f"Read the router's log: kubectl -n {case.where} logs {case.expected.router} --all-containers --tail=50"
         yield Finding("REQUEST_FAILED", "error", subject, f"{count} of {asked} requests: {failure}", fix)
     fix = "Compare the image of the model servers and of the sidecar with the version table."
@@ -180,6 +214,8 @@ def _complaint(answer: Answer) -> tuple[str, str] | None:
         return None
     if answer.kind.endswith(STREAMED) and not answer.done:
         return "STREAM_INCOMPLETE", f"{answer.kind}: the stream ended without [DONE]"
+    if answer.kind.endswith(STREAMED) and answer.chunks < 1 and not answer.detail:
+        return "ANSWER_SHAPE", f"{answer.kind}: the stream has no chunk"
     if answer.detail:
         return "ANSWER_SHAPE", f"{answer.kind}: {' '.join(answer.detail.split())[:200]}"
     if answer.choices < 1:
@@ -195,10 +231,10 @@ def check_use(case: Case) -> Findings:
         evidence = f"{case.answered} requests were answered, decode pods counted {case.tier_work('decode'):g}"
         fix = "Look for other pods with the label llm-d.ai/guide: the router sends requests to them."
         yield Finding("ANSWERED_ELSEWHERE", "error", "decode tier", evidence, fix)
-    if any(name in case.pods for tier in case.expected.tiers if tier.role == "prefill" for name in case.members(tier)):
+    if not any(is_absent(case, tier) for tier in case.expected.tiers if tier.role == "prefill"):
         yield from _check_prefill(case)
     for tier in case.expected.tiers:
-        silent = [name for name in case.members(tier) if name in case.pods and case.work(tier, name) <= 0]
+        silent = [name for name in case.members(tier) if name in case.there and case.work(tier, name) <= 0]
         if tier.role == "prefill" and case.tier_work("prefill") <= 0:
             continue
         for name in silent:
@@ -208,7 +244,10 @@ def check_use(case: Case) -> Findings:
 
 
 def _check_prefill(case: Case) -> Findings:
-    counts = f"{case.tier_work('decode'):g} requests decoded, {case.tier_work('prefill'):g} prefilled remotely"
+    counts = (
+        f"{case.tier_work('decode'):g} requests decoded, {case.tier_work('prefill'):g} prefilled remotely; "
+        f"decisions of the endpoint picker: {decided(case)}"
+    )
     fix = (
         "Check the endpoint picker's configuration (deciders.prefill, prefill-filter), the pods' label llm-d.ai/role "
         f"and the sidecar's log: kubectl -n {case.where} logs -l llm-d.ai/role=decode -c routing-proxy"
@@ -221,17 +260,24 @@ def _check_prefill(case: Case) -> Findings:
 
 CHECKS: tuple[t.Callable[[Case], Findings], ...] = (
     check_endpoint,
+    check_route,
+    check_router,
     check_client,
     check_tiers,
     check_pods,
     check_reachable,
+    check_deaf,
     check_restarts,
     check_model,
     check_answers,
     check_use,
+    check_ranks,
+    check_transport,
 )
 #: A later finding about a subject of which an earlier one has already told the cause is an echo.
 ECHOES = frozenset({"PREFILL_POD_SILENT", "DECODE_POD_SILENT"})
+#: What follows from requests that never reached a server.
+CONSEQUENCES = ECHOES | {"REQUEST_FAILED", "RANK_SILENT"}
 
 
 def judge(expected: Expectation, seen: Observation) -> Verdict:
@@ -253,7 +299,22 @@ def judge(expected: Expectation, seen: Observation) -> Verdict:
         asked=len(report.answers) if report else 0,
         answered=case.answered,
         prefilled_remotely=case.prefilled_remotely,
+        decisions=decided(case),
+        kv_transport=kv_transport(case),
+        transports=seen.transports,
+        kinds=kinds(case),
     )
+
+
+def kinds(case: Case) -> dict[str, dict[str, int]]:
+    """By kind of request how many were sent, were answered, and in how many chunks."""
+    found: dict[str, dict[str, int]] = {}
+    for answer in case.report.answers if case.report else ():
+        row = found.setdefault(answer.kind, {"asked": 0, "answered": 0, "chunks": 0})
+        row["asked"] += 1
+        row["answered"] += answer.ok
+        row["chunks"] += answer.chunks
+    return found
 
 
 def proven(case: Case) -> bool:
@@ -265,24 +326,26 @@ def proven(case: Case) -> bool:
     if set(tiers) != {"prefill", "decode"} or not all(tier.pods for tier in tiers.values()):
         return False
     served = all(case.work(tier, pod) > 0 for tier in tiers.values() for pod in case.members(tier))
-    return served and case.unprefilled == 0 and case.tier_work("decode") >= case.answered
+    counted = case.unprefilled == 0 and case.tier_work("decode") >= case.answered
+    return served and counted and every_rank_served(case)
 
 
 def _without_echoes(findings: list[Finding]) -> list[Finding]:
     caused = {finding.subject for finding in findings if finding.code not in ECHOES}
-    wrong_model = any(finding.code == "WRONG_MODEL_NAME" for finding in findings)
+    codes = {finding.code for finding in findings}
     return [
         finding
         for finding in findings
         if not (finding.code in ECHOES and finding.subject in caused)
-        and not (wrong_model and finding.code == "REQUEST_FAILED" and "HTTP 404" in finding.evidence)
+        and not (finding.code in CONSEQUENCES and codes & CAUSES_OF_FAILURE)
+        and not ("WRONG_MODEL_NAME" in codes and finding.code == "REQUEST_FAILED" and "HTTP 404" in finding.evidence)
     ]
 
 
 def rows(case: Case) -> t.Iterator[Row]:
     for tier in case.expected.tiers:
         for name in case.members(tier):
-            pod, delta = case.pods.get(name), case.deltas.get(name)
+            pod = case.pods.get(name)
             state = "missing" if pod is None else "ready" if pod.ready else "not ready"
-            ranks = {rank: int(count) for rank, count in delta.ranks.items()} if delta else {}
+            ranks = {rank: int(count) for rank, count in case.ranks(tier, name).items()}
             yield Row(name, tier.role, pod.node if pod else "", int(case.work(tier, name)), ranks, state)

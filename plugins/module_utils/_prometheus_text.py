@@ -27,6 +27,8 @@ KEPT = (
     "vllm:num_requests_waiting",
     "process_start_time_seconds",
 )
+#: What the endpoint picker decided, by decision_type; releases that know both names count under both.
+DECISIONS = ("llm_d_epp_disagg_decision_total", "llm_d_inference_scheduler_disagg_decision_total")
 IN_FLIGHT = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 
 #: llm-d-inference-sim names the label finish_reason and counts a prompt that it prefilled for another pod as
@@ -67,7 +69,8 @@ class Served:
 
 def kept_lines(text: str) -> list[str]:
     """The lines of a scrape that the proof needs."""
-    return [line for line in text.splitlines() if line.startswith(KEPT) and not line.startswith("#")]
+    kept = (*KEPT, *DECISIONS)
+    return [line for line in text.splitlines() if line.startswith(kept) and not line.startswith("#")]
 
 
 def parse(lines: t.Iterable[str]) -> list[Sample]:
@@ -90,6 +93,21 @@ def served(samples: t.Iterable[Sample]) -> Served:
             rank = sample.labels["engine"]
             ranks[rank] = ranks.get(rank, 0.0) + _success(sample)["total"]
     return Served(**sums, started=started, ranks=ranks)
+
+
+def decided(samples: t.Iterable[Sample]) -> dict[str, float]:
+    """How often an endpoint picker took each decision; one that it has not taken yet is absent."""
+    found: dict[str, dict[str, float]] = {name: {} for name in DECISIONS}
+    for sample in samples:
+        kind = sample.labels.get("decision_type")
+        if kind and sample.name in found:
+            found[sample.name][kind] = found[sample.name].get(kind, 0.0) + sample.value
+    return next((counts for counts in found.values() if counts), {})
+
+
+def started(samples: t.Iterable[Sample]) -> float | None:
+    """When the process began, by its own account."""
+    return next((sample.value for sample in samples if sample.name == "process_start_time_seconds"), None)
 
 
 def model_names(samples: t.Iterable[Sample]) -> frozenset[str]:

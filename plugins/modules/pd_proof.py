@@ -11,11 +11,13 @@ author:
   - llmd.wide_ep contributors (!UNKNOWN)
 description:
   - Finds the endpoint as the guide does and sends completion, chat, streaming and long requests with distinct prompts
-    to it, from a pod inside the cluster.
+    to it, from a pod inside the cluster. What the routing sidecar answers by itself is no proof of anything.
   - The same pod reads the counters of every model-server pod before and after. The verdict rests on their differences.
     Every decode pod must have served, every prefill pod must have prefilled, and as many requests must have been
     prefilled remotely as were decoded. An answer with status 200 alone proves none of that.
-  - A pod that only prefix affinity has left without requests gets further distinct prompts, up to O(max_requests).
+  - With several O(target_ports) each rank is an endpoint of the pool, and every one of them must have served.
+  - A pod or rank that only affinity or chance has left without requests gets further distinct prompts, up to
+    O(max_requests).
   - The client pod and its ConfigMap are removed whatever happens, so that they are no change.
 extends_documentation_fragment:
   - llmd.wide_ep._access
@@ -62,6 +64,14 @@ options:
         type: list
         elements: str
         required: true
+      pods_per_group:
+        description: How many pods one group has.
+        type: int
+        default: 1
+      ranks_per_pod:
+        description: How many ranks one pod has.
+        type: int
+        default: 1
   decode:
     description: What the decode tier must consist of.
     type: dict
@@ -76,11 +86,43 @@ options:
         type: list
         elements: str
         required: true
+      pods_per_group:
+        description: How many pods one group has.
+        type: int
+        default: 1
+      ranks_per_pod:
+        description: How many ranks one pod has.
+        type: int
+        default: 1
   target_ports:
     description: Ports of a pod that the router knows. The decode server's own port is 8200 for the first of them.
     type: list
     elements: int
     default: [8000]
+  kv_transport:
+    description:
+      - Tell over which network the KV cache of each prefill pod travels. Its byte counters are read in the pod around
+        prompts of known length, which are sent through that pod by name.
+      - At half of the expected bytes on the pod network it travels over TCP. Below a tenth there, with as much sent by
+        the HCAs as was expected, it is RDMA. Everything else is unknown, which is never a pass.
+    type: dict
+    suboptions:
+      enforced:
+        description: Whether everything but RDMA is an error. It is a warning otherwise.
+        type: bool
+        default: false
+      bytes_per_token:
+        description: Size of the KV cache of one token.
+        type: int
+        required: true
+      tokens:
+        description: How many tokens to send through each prefill pod, about.
+        type: int
+        default: 16384
+      prompts:
+        description: Over how many prompts they are spread.
+        type: int
+        default: 8
   image:
     description: Image of the client pod. It needs C(python3).
     type: str
@@ -182,6 +224,23 @@ prefilled_remotely:
   description: How many of the answered ones were prefilled by a prefill pod.
   type: int
   returned: when not in check mode
+decisions:
+  description: What the endpoint picker has decided by its own count, or why it does not tell.
+  type: str
+  returned: when not in check mode
+kv_transport:
+  description: V(rdma), V(tcp) or V(unknown), the worst over all prefill pods; empty where it was not looked at.
+  type: str
+  returned: when not in check mode
+transports:
+  description: Per prefill pod its verdict, the bytes that were expected and that were sent, and the reason.
+  type: list
+  elements: dict
+  returned: when not in check mode
+kinds:
+  description: By kind of request how many were sent and answered, and in how many chunks.
+  type: dict
+  returned: when not in check mode
 rows:
   description: Per pod its role, node, state, requests, and requests per rank where the server tells them apart.
   type: list
@@ -193,7 +252,7 @@ summary:
   elements: list
   returned: when not in check mode
 tables:
-  description: The rows as a table for the summary of the run.
+  description: The rows, the kinds and the transports as tables for the summary of the run.
   type: list
   elements: dict
   returned: when not in check mode

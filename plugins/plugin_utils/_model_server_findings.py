@@ -86,10 +86,6 @@ def plan_findings(plan: Json, known: Json) -> list[Finding]:
         found.append(Finding("INPUT_TYPE", "error", "wide_ep_model", seen, fix))
     if mode != "multi_port":
         return found
-    if REHEARSAL in plan["components"]:
-        seen = "what plays vLLM on the rehearsal cluster has one API server per pod, as vLLM 0.19.1"
-        fix = "Set wide_ep_load_balancing to hybrid, or deploy on GPUs."
-        found.append(combination("wide_ep_load_balancing=multi_port with component rehearsal", seen, fix))
     for role in TIERS:
         if plan[role]["ranks_per_host"] > MOST_RANK_PORTS:
             subject = f"wide_ep_{role}_ranks_per_host={plan[role]['ranks_per_host']} with multi_port"

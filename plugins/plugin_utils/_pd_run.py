@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _prometheus_text
 from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client, ClientError
+from ansible_collections.llmd.wide_ep.plugins.module_utils._kv_transport import Transport
 from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation import (
     ClientReport,
-    Endpoint,
     Expectation,
     LwsState,
     Observation,
@@ -26,14 +26,17 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation impor
     pod_state,
     read_report,
 )
+from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_proof import DONE
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._kv_run import KvSettings, executor, measure
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._pd_endpoint import find_endpoint, find_route, read_routers
 
 LWS_NAME_LABEL = "leaderworkerset.sigs.k8s.io/name"
 DEPLOYMENT_LABEL = "wide-ep.llm-d.ai/deployment"
 COMPONENT_LABEL = "wide-ep.llm-d.ai/component"
-GATEWAY = "llm-d-inference-gateway"
 MOUNT = "/opt/verify"
 #: The sidecar listens on the target ports; vLLM behind it on these.
 VLLM_PORT_BEHIND_SIDECAR = 8200
+ROUTER_METRICS_PORT = 9090
 POLL_SECONDS = 0.25
 #: A container that waits for one of these does not start by waiting longer. ErrImagePull is the first try only.
 STUCK = frozenset(
@@ -75,23 +78,50 @@ class Settings:
     timeout: float
     tolerations: tuple[JsonObject, ...] = ()
     node_selector: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Where the network of the KV cache is looked at.
+    kv: KvSettings | None = None
 
 
 def observe(client: Client, expected: Expectation, settings: Settings) -> Observation:
     """Read the endpoint and the pods, let the client pod ask, read the pods again."""
     before = read_pods(client, expected)
-    endpoint = find_endpoint(client, settings)
-    report: ClientReport | None = None
-    problem: tuple[str, str] | None = None
-    after: tuple[PodState, ...] = ()
-    if endpoint.url is not None and endpoint.ready:
-        name = f"{settings.release[:40]}-verify-{secrets.token_hex(3)}"
-        try:
-            report = run_client(client, name, client_input(expected, settings, endpoint.url, before), settings)
-        except (ClientPodError, ReportError) as error:
-            problem = (f"pod {name}", str(error))
-        after = read_pods(client, expected)
-    return Observation(endpoint, read_lws(client, expected, before), before, after, report, problem)
+    endpoint, route = find_endpoint(client, settings), find_route(client, settings)
+    routers = read_routers(client, settings)
+    seen = Observation(endpoint, {}, before, (), router_before=routers, route_before=route)
+    if endpoint.url is not None and endpoint.ready and (route is None or route.exists):
+        seen = _asked(client, expected, settings, seen)
+    return dataclasses.replace(seen, lws=read_lws(client, expected, seen.pods_after or before))
+
+
+def _asked(client: Client, expected: Expectation, settings: Settings, seen: Observation) -> Observation:
+    """What the client pod reports, and what is there after it."""
+    name = f"{settings.release[:40]}-verify-{secrets.token_hex(3)}"
+    told = client_input(expected, settings, str(seen.endpoint.url), seen.pods_before, seen.router_before)
+    try:
+        report = run_client(client, name, told, settings)
+        seen = dataclasses.replace(seen, client=report)
+        if settings.kv and report.stage == DONE:
+            seen = dataclasses.replace(seen, transports=_transports(client, name, told, settings, seen))
+    except (ClientPodError, ReportError) as error:
+        seen = dataclasses.replace(seen, client_problem=(f"pod {name}", str(error)))
+    return dataclasses.replace(
+        seen,
+        pods_after=read_pods(client, expected),
+        router_after=read_routers(client, settings),
+        route_after=find_route(client, settings),
+    )
+
+
+def _transports(
+    client: Client, name: str, told: JsonObject, settings: Settings, seen: Observation
+) -> tuple[Transport, ...]:
+    if settings.kv is None:
+        return ()
+
+    def ask(transfers: t.Sequence[JsonObject]) -> ClientReport:
+        return run_client(client, f"{name}-kv", {**told, "transfers": list(transfers), "max_tokens": 1}, settings)
+
+    return measure(seen.pods_before, settings.kv, executor(client, settings.namespace), ask)
 
 
 def read_pods(client: Client, expected: Expectation) -> tuple[PodState, ...]:
@@ -110,54 +140,22 @@ def read_lws(client: Client, expected: Expectation, pods: t.Iterable[PodState]) 
     return {tier.role: lws_state(tier.lws_name, client.get_or_none(base + tier.lws_name)) for tier in short}
 
 
-def find_endpoint(client: Client, settings: Settings) -> Endpoint:
-    """Where the guide sends its requests: the EPP's Service, or the Gateway's first address."""
-    return (_gateway if settings.router_mode == "gateway" else _service)(client, settings)
-
-
-def _service(client: Client, settings: Settings) -> Endpoint:
-    base, name = f"/api/v1/namespaces/{settings.namespace}", f"{settings.release}-epp"
-    subject = f"Service {settings.namespace}/{name}"
-    service = client.get_or_none(f"{base}/services/{name}")
-    if service is None:
-        return Endpoint(subject, None, 0, "it does not exist")
-    spec = service["spec"]
-    if 80 not in [port["port"] for port in spec.get("ports") or ()]:
-        return Endpoint(subject, None, 0, "it has no port 80")
-    selector = ",".join(f"{key}={value}" for key, value in (spec.get("selector") or {}).items())
-    pods = [pod_state(pod) for pod in client.list(f"{base}/pods", {"labelSelector": selector})]
-    ready = sum(pod.ready for pod in pods)
-    states = "; ".join(f"pod {pod.name}: {pod.reason}" for pod in pods if not pod.ready)
-    return Endpoint(subject, f"http://{_host(spec['clusterIP'])}:80", ready, states or f"no pod matches {selector}")
-
-
-def _gateway(client: Client, settings: Settings) -> Endpoint:
-    path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{settings.namespace}/gateways/{GATEWAY}"
-    subject = f"Gateway {settings.namespace}/{GATEWAY}"
-    gateway = client.get_or_none(path)
-    if gateway is None:
-        return Endpoint(subject, None, 0, "it does not exist")
-    status = gateway.get("status") or {}
-    programmed: JsonObject = next((c for c in status.get("conditions") or () if c.get("type") == "Programmed"), {})
-    evidence = f"Programmed is {programmed.get('status', 'not set')}: {programmed.get('message', 'no message')}"
-    addresses = [entry.get("value") for entry in status.get("addresses") or () if entry.get("value")]
-    if not addresses:
-        return Endpoint(subject, None, 0, f"it has no address; {evidence}")
-    return Endpoint(subject, f"http://{_host(addresses[0])}:80", int(programmed.get("status") == "True"), evidence)
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
-
-
-def client_input(expected: Expectation, settings: Settings, url: str, pods: t.Iterable[PodState]) -> JsonObject:
+def client_input(
+    expected: Expectation,
+    settings: Settings,
+    url: str,
+    pods: t.Iterable[PodState],
+    routers: t.Iterable[PodState] = (),
+) -> JsonObject:
     """What the client program is told; pods without an address have nothing to ask."""
     targets = [_target(pod, settings) for pod in pods if pod.ip]
+    asked = [{"pod": pod.name, "ip": pod.ip, "port": ROUTER_METRICS_PORT} for pod in routers if pod.ip]
     return {
         "model": expected.model,
         "url": url,
         "nonce": secrets.token_hex(4),
         "targets": targets,
+        "routers": asked,
         "requests": settings.requests,
         "max_requests": settings.max_requests,
         "concurrency": settings.concurrency,

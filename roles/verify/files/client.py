@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asks the endpoint from inside the cluster and reads the counters of every model-server pod before and after.
 
+With ``transfers`` in its input it asks decode pods directly instead, each request through a prefill pod that it names.
 Runs in the client pod with nothing but the standard library. It collects; what the result means is judged outside.
 Usage: client.py INPUT.json; the report goes to standard output between two marker lines.
 """
@@ -24,6 +25,7 @@ BEGIN = "-----BEGIN PD PROOF-----"
 END = "-----END PD PROOF-----"
 SCHEMA = 1
 KEPT_TEXT = 400
+MAX_THREADS = 64
 #: Prompts differ from their first word on: a router with prefix affinity sends equal beginnings to one pod.
 TOPICS = ("a lighthouse", "granite", "the tide", "a violin", "winter wheat", "copper wire", "an old map", "glass")
 KINDS = ("completion", "chat", "chat_stream", "completion_stream")
@@ -38,12 +40,12 @@ class Reply(t.NamedTuple):
     error: str | None
 
 
-def call(method: str, url: str, body: Json | None, timeout: float) -> Reply:
+def call(method: str, url: str, body: Json | None, timeout: float, extra: t.Mapping[str, str] | None = None) -> Reply:
     """One request over its own connection, so that a proxy balances every request afresh."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
     payload = None if body is None else json.dumps(body)
-    headers = {"Connection": "close", **({"Content-Type": "application/json"} if payload else {})}
+    headers = {"Connection": "close", **({"Content-Type": "application/json"} if payload else {}), **(extra or {})}
     try:
         connection.request(method, parts.path or "/", payload, headers)
         answer = connection.getresponse()
@@ -89,6 +91,16 @@ def scrape_all(pool: ThreadPoolExecutor, plan: Json) -> list[Json]:
     return [one for several in results for one in several]
 
 
+def scrape_routers(plan: Json) -> list[Json]:
+    """What the endpoint picker has decided by its own count. It may ask for a token; then the servers' counts stand."""
+    found = []
+    for router in plan.get("routers") or ():
+        reply = call("GET", address(router["ip"], router["port"]) + "/metrics", None, plan["scrape_timeout"])
+        error = None if reply.status == 200 else reply.error or f"HTTP {reply.status}"
+        found.append({"pod": router["pod"], "error": error, "lines": prometheus.kept_lines(reply.body)})
+    return found
+
+
 def request_of(kind: str, model: str, prompt: str | None, max_tokens: int) -> tuple[str, Json]:
     """Path and body. Without a prompt the body is the guide's own first request."""
     if prompt is None:
@@ -100,10 +112,11 @@ def request_of(kind: str, model: str, prompt: str | None, max_tokens: int) -> tu
     return path, {"model": model, **content, "max_tokens": max_tokens, **stream}
 
 
-def ask(plan: Json, kind: str, prompt: str | None = None) -> Json:
+def ask(plan: Json, kind: str, prompt: str | None = None, url: str | None = None, prefill: str | None = None) -> Json:
     path, body = request_of(kind, plan["model"], prompt, plan["max_tokens"])
     start = time.monotonic()
-    reply = call("POST", plan["url"] + path, body, plan["request_timeout"])
+    through = {"x-prefiller-host-port": prefill} if prefill else {}
+    reply = call("POST", (url or plan["url"]) + path, body, plan["request_timeout"], through)
     seconds = round(time.monotonic() - start, 3)
     result: Json = {
         "kind": kind,
@@ -127,7 +140,13 @@ def read_answer(body: str) -> Json:
     if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
         return {"detail": f"no list of choices: {body[:KEPT_TEXT]}"}
     texts = [text_of(choice) for choice in answer["choices"]]
-    return {"model": answer.get("model"), "choices": len(texts), "text": "".join(texts)[:KEPT_TEXT]}
+    tokens = (answer.get("usage") or {}).get("prompt_tokens")
+    return {
+        "model": answer.get("model"),
+        "choices": len(texts),
+        "text": "".join(texts)[:KEPT_TEXT],
+        "prompt_tokens": tokens if isinstance(tokens, int) else 0,
+    }
 
 
 def read_stream(body: str) -> Json:
@@ -188,10 +207,20 @@ def long_prompt(plan: Json, max_model_len: int | None) -> tuple[str, str]:
 def moved(before: list[Json], after: list[Json]) -> dict[str, float]:
     """Requests served in between, per pod."""
     grown: dict[str, float] = {}
+    for (pod, _rank), count in moved_ranks(before, after).items():
+        grown[pod] = grown.get(pod, 0.0) + count
+    return grown
+
+
+def moved_ranks(before: list[Json], after: list[Json]) -> dict[tuple[str, str], float]:
+    """Requests served in between, per pod and port, or label of a rank where the server has one."""
+    grown: dict[tuple[str, str], float] = {}
     for sign, scrapes in ((-1.0, before), (1.0, after)):
         for one in scrapes:
-            total = prometheus.served(prometheus.parse(one["lines"])).total
-            grown[one["pod"]] = grown.get(one["pod"], 0.0) + sign * total
+            served = prometheus.served(prometheus.parse(one["lines"]))
+            for rank, total in (served.ranks or {"": served.total}).items():
+                key = (one["pod"], f"{one['port']}/{rank}")
+                grown[key] = grown.get(key, 0.0) + sign * total
     return grown
 
 
@@ -211,10 +240,13 @@ def _tier(plan: Json, grown: t.Mapping[str, float], role: str) -> dict[str, floa
     return {x["pod"]: grown.get(x["pod"], 0.0) for x in plan["targets"] if x["role"] == role}
 
 
-def worth_more(plan: Json, grown: t.Mapping[str, float]) -> bool:
-    """More prompts can reach a pod that only affinity has left out; they cannot wake a whole tier."""
+def worth_more(plan: Json, ranks: t.Mapping[tuple[str, str], float]) -> bool:
+    """More prompts can reach a rank that only affinity or chance has left out; they cannot wake a whole tier."""
+    grown: dict[str, float] = {}
+    for (pod, _rank), count in ranks.items():
+        grown[pod] = grown.get(pod, 0.0) + count
     tiers = [tier for tier in (_tier(plan, grown, role) for role in ("prefill", "decode")) if tier]
-    return all(any(n > 0 for n in tier.values()) for tier in tiers) and any(n <= 0 for n in grown.values())
+    return all(any(n > 0 for n in tier.values()) for tier in tiers) and any(n <= 0 for n in ranks.values())
 
 
 def warm_up(plan: Json) -> Json:
@@ -233,19 +265,37 @@ def run(plan: Json) -> Json:
         report["before"] = scrape_all(pool, plan)
         if any(one["error"] for one in report["before"]):
             return report
-        report |= {"stage": "warm_up", "models": models(plan), "requests": [warm_up(plan)]}
+        report |= {"router_before": scrape_routers(plan), "stage": "warm_up"}
+        report |= {"models": models(plan), "requests": [warm_up(plan)]}
         if report["requests"][0]["status"] != 200:
-            return report
+            return {**report, "router_after": scrape_routers(plan)}
         jobs = [*prompts(plan, 0, plan["requests"] - 2), long_prompt(plan, report["models"].get("max_model_len"))]
+        width = plan["concurrency"]
         while jobs:
-            report["requests"] += pool.map(lambda job: ask(plan, *job), jobs)
+            with ThreadPoolExecutor(max_workers=width) as senders:
+                report["requests"] += senders.map(lambda job: ask(plan, *job), jobs)
             answered = sum(one["status"] == 200 for one in report["requests"])
             report["after"] = settle(pool, plan, report["before"], answered)
             asked = len(report["requests"])
-            room = min(plan["requests"], plan["max_requests"] - asked) if answered == asked else 0
-            again = room > 0 and worth_more(plan, moved(report["before"], report["after"]))
-            jobs = prompts(plan, asked, room) if again else []
-    return {**report, "stage": "done"}
+            ranks = moved_ranks(report["before"], report["after"])
+            # A pod's own balancer takes its first ranks while there is little to do: ask for as much as all can hold.
+            width = max(plan["concurrency"], min(len(ranks), MAX_THREADS))
+            room = min(max(plan["requests"], width), plan["max_requests"] - asked) if answered == asked else 0
+            jobs = prompts(plan, asked, room) if room > 0 and worth_more(plan, ranks) else []
+    return {**report, "router_after": scrape_routers(plan), "stage": "done"}
+
+
+def transfer(plan: Json) -> Json:
+    """Prompts of known length through prefill pods by name: the KV cache of each leaves the pod that it names."""
+
+    def one(number: int, job: Json) -> Json:
+        words = " ".join(f"{TOPICS[n % len(TOPICS)]} {n}" for n in range(max(job["words"] // 3, 1)))
+        prompt = f"{plan['nonce']}-kv-{number}: {words}"
+        return {**ask(plan, "completion", prompt, job["url"], job["prefill"]), "prefill": job["pod"]}
+
+    with ThreadPoolExecutor(max_workers=max(plan["concurrency"], 1)) as pool:
+        requests = list(pool.map(one, range(len(plan["transfers"])), plan["transfers"]))
+    return {"schema": SCHEMA, "url": plan["url"], "stage": "done", "requests": requests}
 
 
 def emit(report: Json, out: t.TextIO) -> None:
@@ -260,7 +310,7 @@ def main(argv: list[str]) -> int:
     with open(argv[1], encoding="utf-8") as file:
         plan = json.load(file)
     start = time.monotonic()
-    report = run(plan)
+    report = transfer(plan) if plan.get("transfers") else run(plan)
     emit({**report, "seconds": round(time.monotonic() - start, 3)}, sys.stdout)
     return 0
 

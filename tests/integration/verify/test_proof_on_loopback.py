@@ -5,190 +5,40 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import threading
-import time
+import dataclasses
 import typing as t
-import urllib.request
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation import (
-    Endpoint,
-    Expectation,
-    Observation,
-    TierExpectation,
-    pod_state,
-    read_report,
-)
-from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_proof import Verdict, judge
+from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation import Route, read_report
 
-ROOT = Path(__file__).parents[3]
-CACHE = Path(
-    os.environ.get("LLMD_WIDE_EP_CACHE")
-    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmd-wide-ep"
-)
-MANIFEST = CACHE / "manifests" / "full.json"
-MODEL = "deepseek-ai/DeepSeek-R1-0528"
-PREFILL = ("prefill-0", "prefill-0-1")
-DECODE = ("decode-0", "decode-0-1")
+from ._loopback import DECODE, MANIFEST, PODS, PREFILL, ROUTER, Deployment, ask, codes, prove
+
+RANKS = 3
+ROUTE = Route("HTTPRoute n/r", True, "")
 
 pytestmark = pytest.mark.skipif(not MANIFEST.exists(), reason="`make binaries` has not been run")
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-class Deployment:
-    """Two prefill and two decode servers, a sidecar before each of the latter, and a router that takes turns."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.programs = json.loads(MANIFEST.read_text(encoding="utf-8"))["programs"]
-        self.ports = {name: free_port() for name in (*PREFILL, *DECODE)}
-        self.sidecars = {name: free_port() for name in DECODE}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.turn = 0
-        self.disaggregates = True
-        self.router = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-
-    def start(self) -> None:
-        for name, port in self.ports.items():
-            arguments = ["--model", MODEL, "--port", str(port), "--force-dummy-tokenizer", "--max-model-len", "4096"]
-            self._run(name, "llm-d-inference-sim", arguments, POD_NAME=name, POD_NAMESPACE="n")
-        for name, port in self.sidecars.items():
-            arguments = [f"--port={port}", f"--vllm-port={self.ports[name]}", "--kv-connector=nixlv2"]
-            self._run(f"sidecar of {name}", "pd-sidecar", [*arguments, "--secure-proxy=false"])
-        for port in (*self.ports.values(), *self.sidecars.values()):
-            wait_until_it_serves(port)
-        threading.Thread(target=self.router.serve_forever, args=(0.01,), daemon=True).start()
-
-    def _run(self, name: str, program: str, arguments: list[str], **environment: str) -> None:
-        with (self.folder / f"{name}.log").open("wb") as log:
-            command = [self.programs[program]["path"], *arguments]
-            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
-
-    def stop(self) -> None:
-        self.router.shutdown()
-        self.router.server_close()
-        for process in self.processes.values():
-            process.kill()
-            process.wait()
-
-    def headers(self) -> tuple[int, dict[str, str]]:
-        """What an endpoint picker decides: the decode pod, and the prefill pod in a header."""
-        self.turn += 1
-        decode, prefill = DECODE[self.turn % 2], PREFILL[self.turn // 2 % 2]
-        chosen = {"x-prefiller-host-port": f"127.0.0.1:{self.ports[prefill]}"} if self.disaggregates else {}
-        return self.sidecars[decode], {"Content-Type": "application/json", **chosen}
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        deployment = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._forward("GET", None)
-
-            def do_POST(self) -> None:
-                self._forward("POST", self.rfile.read(int(self.headers["Content-Length"])))
-
-            def _forward(self, method: str, body: bytes | None) -> None:
-                port, headers = deployment.headers()
-                connection = HTTPConnection("127.0.0.1", port, timeout=20)
-                connection.request(method, self.path, body, headers)
-                answer = connection.getresponse()
-                content = answer.read()
-                connection.close()
-                self.send_response(answer.status)
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *args: t.Any) -> None:
-                pass
-
-        return Handler
-
-
-def wait_until_it_serves(port: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.1)
+def made(folder: Path, ranks: int) -> t.Iterator[Deployment]:
+    deployment = Deployment(folder, ranks)
+    try:
+        deployment.start()
+        yield deployment
+    finally:
+        deployment.stop()
 
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> t.Iterator[Deployment]:
-    made = Deployment(tmp_path)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+    yield from made(tmp_path, 1)
 
 
-def prove(deployment: Deployment, folder: Path, model: str = MODEL) -> Verdict:
-    """What the pod does, then what the judge makes of it."""
-    shutil.copy(ROOT / "roles/verify/files/client.py", folder / "client.py")
-    shutil.copy(ROOT / "plugins/module_utils/_prometheus_text.py", folder / "prometheus_text.py")
-    targets = [
-        {"pod": name, "role": name.split("-")[0], "ip": "127.0.0.1", "ports": [port]}
-        | ({"sidecar_ports": [deployment.sidecars[name]]} if name in DECODE else {})
-        for name, port in deployment.ports.items()
-    ]
-    url = f"http://127.0.0.1:{deployment.router.server_address[1]}"
-    told = {
-        "model": model,
-        "url": url,
-        "nonce": "n",
-        "targets": targets,
-        "requests": 16,
-        "max_requests": 32,
-        "concurrency": 4,
-        "max_tokens": 8,
-        "long_prompt_words": 600,
-        "request_timeout": 20,
-        "scrape_timeout": 2,
-        "ready_timeout": 2,
-        "ready_interval": 0.1,
-        "settle_timeout": 1,
-        "settle_interval": 0.05,
-    }
-    (folder / "input.json").write_text(json.dumps(told), encoding="utf-8")
-    command = [sys.executable, str(folder / "client.py"), str(folder / "input.json")]
-    log = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    pods = tuple(
-        pod_state(
-            {
-                "metadata": {"name": name, "labels": {"llm-d.ai/role": name.split("-")[0]}},
-                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
-            }
-        )
-        for name in deployment.ports
-    )
-    tiers = (TierExpectation("prefill", "p", PREFILL), TierExpectation("decode", "d", DECODE))
-    expected = Expectation("n", model, tiers, {}, "deployment/x")
-    return judge(expected, Observation(Endpoint("x", url, 1, ""), {}, pods, pods, read_report(log)))
-
-
-def codes(verdict: Verdict) -> list[str]:
-    return [finding.code for finding in verdict.findings]
+@pytest.fixture
+def ranks(tmp_path: Path) -> t.Iterator[Deployment]:
+    """Each rank an endpoint, as in multi-port mode."""
+    yield from made(tmp_path, RANKS)
 
 
 def test_disaggregated(deployment: Deployment, tmp_path: Path) -> None:
@@ -200,6 +50,8 @@ def test_disaggregated(deployment: Deployment, tmp_path: Path) -> None:
         "prefill": verdict.asked,
         "decode": verdict.asked,
     }
+    assert set(verdict.kinds) == {"completion", "chat", "chat_stream", "completion_stream"}
+    assert verdict.kinds["chat_stream"]["chunks"] >= verdict.kinds["chat_stream"]["answered"]
 
 
 def test_decode_only(deployment: Deployment, tmp_path: Path) -> None:
@@ -207,6 +59,17 @@ def test_decode_only(deployment: Deployment, tmp_path: Path) -> None:
     verdict = prove(deployment, tmp_path)
     assert codes(verdict) == ["PREFILL_UNUSED"]
     assert (verdict.answered, verdict.prefilled_remotely) == (16, 0)
+    # The list of models is a request for the endpoint picker as well.
+    assert "decisions of the endpoint picker: 17 decode-only" in verdict.findings[0].evidence
+
+
+def test_a_sidecar_that_falls_back_is_told_from_a_decision(deployment: Deployment, tmp_path: Path) -> None:
+    """Both answer 200 decode-only; what the endpoint picker decided tells them apart."""
+    deployment.knows_prefill = False
+    verdict = prove(deployment, tmp_path)
+    assert codes(verdict) == ["PREFILL_UNUSED"]
+    assert verdict.answered == 16
+    assert "decisions of the endpoint picker: 17 prefill-decode" in verdict.findings[0].evidence
 
 
 def test_wrong_model_name(deployment: Deployment, tmp_path: Path) -> None:
@@ -214,14 +77,111 @@ def test_wrong_model_name(deployment: Deployment, tmp_path: Path) -> None:
 
 
 def test_server_down_behind_its_sidecar(deployment: Deployment, tmp_path: Path) -> None:
-    deployment.processes["decode-0"].kill()
-    deployment.processes["decode-0"].wait()
+    deployment.kill("decode-0")
     verdict = prove(deployment, tmp_path)
     assert codes(verdict) == ["VLLM_DOWN"]
     assert "decode-0" in verdict.findings[0].subject
 
 
 def test_prefill_server_down(deployment: Deployment, tmp_path: Path) -> None:
-    deployment.processes["prefill-0"].kill()
-    deployment.processes["prefill-0"].wait()
+    deployment.kill("prefill-0")
     assert codes(prove(deployment, tmp_path)) == ["PREFILL_POD_UNREACHABLE"]
+
+
+def test_every_rank_is_an_endpoint(ranks: Deployment, tmp_path: Path) -> None:
+    verdict = prove(ranks, tmp_path)
+    assert codes(verdict) == []
+    assert verdict.passed
+    assert [list(row.ranks) for row in verdict.rows] == [["0", "1", "2"], ["3", "4", "5"]] * 2
+    assert min(count for row in verdict.rows for count in row.ranks.values()) > 0
+
+
+def test_a_rank_that_the_router_never_chooses(ranks: Deployment, tmp_path: Path) -> None:
+    """Status 200 throughout, and each pod has served: the rank's own counter is the only witness."""
+    ranks.skipped = 2
+    verdict = prove(ranks, tmp_path)
+    assert codes(verdict) == ["RANK_SILENT"] * 4
+    assert (verdict.passed, verdict.answered) == (False, verdict.asked)
+    assert [finding.subject for finding in verdict.findings] == [
+        "prefill rank 2",
+        "prefill rank 5",
+        "decode rank 2",
+        "decode rank 5",
+    ]
+
+
+def test_one_decode_rank_deaf(ranks: Deployment, tmp_path: Path) -> None:
+    ranks.halt("decode-0-1", 1)
+    verdict = prove(ranks, tmp_path)
+    assert [(finding.code, finding.subject) for finding in verdict.findings] == [("RANK_DEAF", "decode rank 4")]
+    # Its sidecar is well, and says so.
+    assert "sidecar answers /health with 200, which tells nothing" in verdict.findings[0].evidence
+
+
+def test_all_ranks_of_a_pod_down_behind_their_sidecar(ranks: Deployment, tmp_path: Path) -> None:
+    ranks.kill("decode-0-1")
+    verdict = prove(ranks, tmp_path)
+    assert [(finding.code, finding.subject) for finding in verdict.findings] == [("VLLM_DOWN", "decode pod decode-0-1")]
+
+
+def test_prefill_tier_gone_during_the_proof(deployment: Deployment, tmp_path: Path) -> None:
+    """The sidecar goes on decode-only, with status 200 for every request."""
+
+    def gone() -> None:
+        for name in PREFILL:
+            deployment.kill(name)
+
+    deployment.at[8] = gone
+    verdict = prove(deployment, tmp_path, pods_after=PODS[2:])
+    assert codes(verdict) == ["PREFILL_ABSENT"]
+    assert verdict.answered == verdict.asked == 16
+    assert "they were there when the proof began" in verdict.findings[0].evidence
+
+
+@pytest.mark.parametrize("told", ["pod", "container", "process"])
+def test_endpoint_picker_restarted_mid_request(deployment: Deployment, tmp_path: Path, told: str) -> None:
+    deployment.at[8] = deployment.restart_router
+    after = {
+        "pod": (dataclasses.replace(ROUTER, name="epp-2"),),
+        "container": (dataclasses.replace(ROUTER, incarnation=("u1", "epp#1")),),
+        "process": (ROUTER,),
+    }
+    verdict = prove(deployment, tmp_path, router_after=after[told])
+    assert codes(verdict) == ["ROUTER_RESTARTED"]
+    assert verdict.answered < verdict.asked
+    assert f"of {verdict.asked} requests: " in verdict.findings[0].evidence
+
+
+def test_route_deleted_during_the_proof(deployment: Deployment, tmp_path: Path) -> None:
+    def deleted() -> None:
+        deployment.has_route = False
+
+    deployment.at[8] = deleted
+    lost = Route("HTTPRoute of Gateway n/g", False, "no HTTPRoute leads to InferencePool x; there is none")
+    verdict = prove(deployment, tmp_path, route_before=ROUTE, route_after=lost)
+    assert codes(verdict) == ["ROUTE_MISSING"]
+    assert f"of {verdict.asked} requests: HTTP 404" in verdict.findings[0].evidence
+
+
+def test_a_404_of_the_server_is_no_missing_route(deployment: Deployment, tmp_path: Path) -> None:
+    verdict = prove(deployment, tmp_path, model="other/model", route_before=ROUTE, route_after=ROUTE)
+    assert codes(verdict) == ["WRONG_MODEL_NAME"]
+
+
+def test_transfers_go_through_the_prefill_pod_that_they_name(ranks: Deployment, tmp_path: Path) -> None:
+    """Prompts of known length: the servers' own count of tokens, at the pod that was named."""
+    jobs = [
+        {
+            "url": f"http://127.0.0.1:{ranks.sidecars[DECODE[number % 2]] + number % RANKS}",
+            "prefill": f"127.0.0.1:{ranks.ports[PREFILL[1]] + number % RANKS}",
+            "pod": PREFILL[1],
+            "words": 300,
+        }
+        for number in range(6)
+    ]
+    report = read_report(ask(ranks, tmp_path, transfers=jobs))
+    assert [one.ok for one in report.answers] == [True] * 6
+    tokens = sum(one.prompt_tokens for one in report.answers)
+    assert tokens > 6 * 200
+    prefilled = {pod: sum(ranks.prompt_tokens(pod)) for pod in PREFILL}
+    assert prefilled == {PREFILL[0]: 0, PREFILL[1]: tokens}

@@ -14,6 +14,7 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation impor
     END,
     LwsState,
     ReportError,
+    TierExpectation,
     lws_state,
     pod_state,
     read_report,
@@ -134,3 +135,9 @@ def test_pod_state_changes_with_a_restart_of_any_container() -> None:
 )
 def test_lws_state(lws: dict[str, t.Any] | None, expected: LwsState) -> None:
     assert lws_state("x", lws) == expected
+
+
+@pytest.mark.parametrize(("pod", "rank"), [("d-0", 0), ("d-0-1", 8), ("d-1", 0), ("d-1-1", 8), ("another", 0)])
+def test_ranks_are_numbered_within_their_group(pod: str, rank: int) -> None:
+    tier = TierExpectation("decode", "d", ("d-0", "d-0-1", "d-1", "d-1-1"), ranks_per_pod=8, pods_per_group=2)
+    assert tier.first_rank(pod) == rank

@@ -11,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import has_errors
+from ansible_collections.llmd.wide_ep.plugins.module_utils._kv_transport import Transport
 from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_case import Case
 from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation import (
     Answer,
     ClientReport,
+    Decisions,
     Endpoint,
     Expectation,
     LwsState,
     Observation,
     PodState,
+    Route,
     Scrape,
     TierExpectation,
 )
@@ -41,7 +44,7 @@ EXPECTED = Expectation(
 )
 ENDPOINT = Endpoint("Service llm-d-wide-ep/wide-ep-lws-epp", "http://10.96.0.7:80", 1, "")
 ANSWER = Answer("completion", 200, None, MODEL, 1, "I am fine.", None, "", None, 0.1)
-STREAM = dataclasses.replace(ANSWER, kind="chat_stream", done=True)
+STREAM = dataclasses.replace(ANSWER, kind="chat_stream", done=True, chunks=3)
 FAILED = Answer("completion", 503, None, None, 0, "", None, "no healthy upstream", None, 0.1)
 GONE = LwsState("lws-prefill", exists=True, replicas=0)
 
@@ -91,6 +94,28 @@ WITHOUT_PREFILL = ALL_PODS[2:]
 DECODE_ONLY = {**COUNTS, "prefill-0": 0.0, "prefill-0-1": 0.0}
 NOT_FOUND = dataclasses.replace(FAILED, status=404, detail="The model `wrong` does not exist.")
 WARM_UP_404 = client({}, (NOT_FOUND,), stage="warm_up", model_names=("other/model",), before=client(COUNTS).before)
+
+ROUTER = PodState("epp-1", "", {}, "10.1.0.9", "cpu-0", True, "", ("u1", "epp#0"))
+OTHER_ROUTER = dataclasses.replace(ROUTER, name="epp-2", ready=False, incarnation=("u2", "epp#0"))
+RESTARTED_ROUTER = dataclasses.replace(ROUTER, incarnation=("u1", "epp#1"))
+CUT = dataclasses.replace(FAILED, status=None, error="Connection reset by peer", detail="")
+ROUTE = Route("HTTPRoute llm-d-wide-ep/wide-ep-lws", True, "")
+NO_ROUTE = Route("HTTPRoute of Gateway n/g", False, "no HTTPRoute leads to InferencePool wide-ep-lws; there is none")
+LOST = dataclasses.replace(FAILED, status=404, detail="")
+
+
+def counted(started: float = 1.0, error: str | None = None, **counts: float) -> tuple[Decisions, ...]:
+    kinds = {name.replace("_", "-"): count for name, count in counts.items()}
+    return (Decisions("epp-1", error, kinds, started),)
+
+
+def unreachable(*names: str) -> tuple[Scrape, ...]:
+    return tuple(scrape(other, 2.0, error="no route to host" if other in names else None) for other in PODS)
+
+
+def transport(verdict: str) -> Transport:
+    return Transport("prefill-0", verdict, 100, 60, None, "the pod network carried 60 %")
+
 
 #: what was seen, and the codes of all findings
 CASES: dict[str, tuple[Observation, set[str]]] = {
@@ -189,6 +214,58 @@ CASES: dict[str, tuple[Observation, set[str]]] = {
         {"POD_RESTARTED"},
     ),
     "a pod that vanished": (seen(pods_after=ALL_PODS[:3]), {"POD_RESTARTED"}),
+    "the prefill tier vanished": (
+        seen(pods_after=WITHOUT_PREFILL, client=client(COUNTS, after=unreachable("prefill-0", "prefill-0-1"))),
+        {"PREFILL_ABSENT"},
+    ),
+    "the decode tier vanished": (
+        seen(pods_after=ALL_PODS[:2], client=client(COUNTS, (ANSWER, FAILED), after=unreachable(*PODS[2:]))),
+        {"DECODE_ABSENT", "REQUEST_FAILED", "ANSWERED_ELSEWHERE"},
+    ),
+    "the endpoint picker lived on": (seen(router_before=(ROUTER,), router_after=(ROUTER,)), set()),
+    "the endpoint picker was replaced": (
+        seen(
+            router_before=(ROUTER,),
+            router_after=(OTHER_ROUTER,),
+            client=client(COUNTS, (ANSWER, STREAM, FAILED, CUT)),
+        ),
+        {"ROUTER_RESTARTED"},
+    ),
+    "the endpoint picker was replaced before every pod had served": (
+        seen(
+            router_before=(ROUTER,),
+            router_after=(OTHER_ROUTER,),
+            client=client({"prefill-0": 1, "prefill-0-1": 0, "decode-0": 0, "decode-0-1": 1}, (ANSWER, CUT, CUT)),
+        ),
+        {"ROUTER_RESTARTED"},
+    ),
+    "the endpoint picker is gone": (seen(router_before=(ROUTER,), router_after=()), {"ROUTER_RESTARTED"}),
+    "the endpoint picker's container restarted": (
+        seen(router_before=(ROUTER,), router_after=(RESTARTED_ROUTER,)),
+        {"ROUTER_RESTARTED"},
+    ),
+    "the endpoint picker's process began anew": (
+        seen(client=client(COUNTS, decisions_before=counted(1.0), decisions_after=counted(2.0))),
+        {"ROUTER_RESTARTED"},
+    ),
+    "the endpoint picker does not give its metrics": (
+        seen(client=client(COUNTS, decisions_before=counted(error="HTTP 401"), decisions_after=counted())),
+        set(),
+    ),
+    "no route": (seen(route_before=NO_ROUTE, client=None), {"ROUTE_MISSING"}),
+    "the route was deleted": (
+        seen(route_before=ROUTE, route_after=NO_ROUTE, client=client(COUNTS, (ANSWER, STREAM, LOST, LOST))),
+        {"ROUTE_MISSING"},
+    ),
+    "the route is not accepted": (
+        seen(route_before=ROUTE, route_after=dataclasses.replace(ROUTE, problem="ResolvedRefs is False: x")),
+        {"ROUTE_NOT_ACCEPTED"},
+    ),
+    "a stream without a chunk": (
+        seen(client=client(COUNTS, [ANSWER, ANSWER, STREAM, dataclasses.replace(STREAM, chunks=0)])),
+        {"ANSWER_SHAPE"},
+    ),
+    "KV cache over RDMA": (seen(transports=(transport("rdma"),)), set()),
     "counters that began anew": (
         seen(client=client(COUNTS, before=tuple(scrape(n, 9 if n == "decode-0" else 0) for n in PODS))),
         {"POD_RESTARTED"},
@@ -200,6 +277,48 @@ CASES: dict[str, tuple[Observation, set[str]]] = {
     "nothing is known": (seen(client=None), {"PROOF_INCOMPLETE"}),
     "nothing was asked": (seen(client=client(COUNTS, [])), {"PROOF_INCOMPLETE"}),
 }
+
+
+KV = {"tcp": "KV_OVER_TCP", "unknown": "KV_TRANSPORT_UNKNOWN"}
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+@pytest.mark.parametrize("verdict", KV)
+def test_kv_cache_over_anything_but_rdma(verdict: str, enforced: bool) -> None:
+    expected = dataclasses.replace(EXPECTED, kv_enforced=enforced)
+    found = judge(expected, seen(transports=(transport("rdma"), transport(verdict))))
+    assert [(finding.code, finding.severity) for finding in found.findings] == [
+        (KV[verdict], "error" if enforced else "warning")
+    ]
+    # A warning lets the proof pass; it never turns the word for the network into a good one.
+    assert (found.passed, found.kv_transport) == (not enforced, verdict)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ((), (), "not read"),
+        (counted(prefill_decode=5), counted(prefill_decode=9, decode_only=1), "4 prefill-decode, 1 decode-only"),
+        (counted(), counted(), "none"),
+        (counted(error="HTTP 401"), counted(error="HTTP 401"), "its metrics are not given (HTTP 401)"),
+        (counted(1.0, prefill_decode=5), counted(2.0, prefill_decode=2), "its counters began anew"),
+    ],
+)
+def test_decisions_stand_beside_the_counts(
+    before: tuple[Decisions, ...], after: tuple[Decisions, ...], words: str
+) -> None:
+    observation = seen(client=client(DECODE_ONLY, decisions_before=before, decisions_after=after))
+    verdict = judge(EXPECTED, observation)
+    assert verdict.decisions == words
+    unused = next(finding for finding in verdict.findings if finding.code == "PREFILL_UNUSED")
+    assert f"decisions of the endpoint picker: {words}" in unused.evidence
+
+
+def test_kinds_of_requests_are_counted() -> None:
+    assert judge(EXPECTED, seen(client=client(COUNTS, (ANSWER, STREAM, STREAM, FAILED)))).kinds == {
+        "completion": {"asked": 2, "answered": 1, "chunks": 0},
+        "chat_stream": {"asked": 2, "answered": 2, "chunks": 6},
+    }
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -231,6 +350,13 @@ def test_healthy_verdict_tells_what_a_reader_wants_to_know() -> None:
         ("endpoint picker down", ["CrashLoopBackOff"]),
         ("one prefill pod cut off", ["prefill pod prefill-0"]),
         ("a request refused", ["1 of 4 requests: HTTP 503: no healthy upstream"]),
+        ("the prefill tier vanished", ["none of its 2 pods exists; they were there when the proof began"]),
+        (
+            "the endpoint picker was replaced",
+            ["epp-1", "there is epp-2", "1 of 4 requests: HTTP 503", "1 of 4 requests: Connection reset by peer"],
+        ),
+        ("the endpoint picker is gone", ["there is no other"]),
+        ("the route was deleted", ["it did when the proof began", "2 of 4 requests: HTTP 404"]),
     ],
 )
 def test_evidence_names_the_cause(name: str, words: list[str]) -> None:
@@ -289,12 +415,19 @@ def test_a_pod_beside_the_plan_must_serve_too() -> None:
     assert [finding.code for finding in verdict.findings] == ["DECODE_POD_SILENT"]
 
 
+MULTI_PORT = dataclasses.replace(
+    EXPECTED,
+    rank_endpoints=True,
+    tiers=tuple(dataclasses.replace(tier, ranks_per_pod=2, pods_per_group=2) for tier in EXPECTED.tiers),
+)
+
+
 def test_ports_of_a_pod_are_added_up_and_shown_as_ranks() -> None:
     before = tuple(scrape(name, port=port) for name in PODS for port in (8200, 8201))
     after = tuple(scrape(name, port - 8199, port=port) for name in PODS for port in (8200, 8201))
-    verdict = judge(EXPECTED, seen(client=client({}, before=before, after=after)))
+    verdict = judge(MULTI_PORT, seen(client=client({}, before=before, after=after)))
     assert verdict.passed
-    assert [(row.requests, row.ranks) for row in verdict.rows] == [(3, {"8200": 1, "8201": 2})] * 4
+    assert [(row.requests, row.ranks) for row in verdict.rows] == [(3, {"0": 1, "1": 2}), (3, {"2": 1, "3": 2})] * 2
 
 
 def test_requests_in_decode_are_added_up_over_the_ports_of_a_pod() -> None:
@@ -320,6 +453,7 @@ answers = st.lists(
         text=st.just(""),
         done=st.sampled_from([None, True, False]),
         detail=st.sampled_from(["", "bad"]),
+        chunks=st.integers(0, 2),
         dropped=st.none(),
         seconds=st.just(0.0),
     ),
@@ -364,12 +498,17 @@ observations = st.builds(
     pods_before=states,
     pods_after=states,
     client=st.none() | reports,
+    router_before=st.sampled_from([(), (ROUTER,)]),
+    router_after=st.sampled_from([None, (), (ROUTER,), (OTHER_ROUTER,), (RESTARTED_ROUTER,)]),
+    route_before=st.sampled_from([None, ROUTE, NO_ROUTE]),
+    route_after=st.sampled_from([None, ROUTE, NO_ROUTE]),
+    transports=st.lists(st.sampled_from(["rdma", "tcp", "unknown"]).map(transport), max_size=2).map(tuple),
 )
 
 
-@given(observations)
-def test_judge_is_total_and_gives_a_reason(observation: Observation) -> None:
-    verdict = judge(EXPECTED, observation)
+@given(observations, st.sampled_from([EXPECTED, MULTI_PORT, dataclasses.replace(EXPECTED, kv_enforced=True)]))
+def test_judge_is_total_and_gives_a_reason(observation: Observation, expected: Expectation) -> None:
+    verdict = judge(expected, observation)
     assert verdict.passed is not has_errors(verdict.findings)
     assert 0 <= verdict.prefilled_remotely <= verdict.answered <= verdict.asked
 

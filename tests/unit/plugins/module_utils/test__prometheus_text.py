@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ansible_collections.llmd.wide_ep.plugins.module_utils._prometheus_text import (
     Sample,
     Served,
+    decided,
     kept_lines,
     model_names,
     parse,
@@ -103,3 +104,28 @@ def test_parse_is_total(text: str) -> None:
 def test_labels_survive_escaping(labels: dict[str, str]) -> None:
     quoted = ",".join('{}="{}"'.format(k, v.replace("\\", "\\\\").replace('"', '\\"')) for k, v in labels.items())
     assert parse([f"x{{{quoted}}} 1"]) == [Sample("x", 1.0, labels)]
+
+
+def test_decisions_of_a_recorded_endpoint_picker() -> None:
+    text = (METRICS / "llm-d-inference-scheduler-0.7.1" / "epp.txt").read_text(encoding="utf-8")
+    assert decided(parse(kept_lines(text))) == {"prefill-decode": 137, "decode-only": 140}
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], {}),
+        (['llm_d_epp_disagg_decision_total{decision_type="decode-only",plugin_name="a"} 2'], {"decode-only": 2}),
+        (
+            [
+                'llm_d_inference_scheduler_disagg_decision_total{decision_type="prefill-decode"} 7',
+                'llm_d_epp_disagg_decision_total{decision_type="prefill-decode",model_name="m"} 3',
+                'llm_d_epp_disagg_decision_total{decision_type="prefill-decode",model_name="unknown"} 2',
+            ],
+            {"prefill-decode": 5},
+        ),
+    ],
+)
+def test_decisions_are_counted_once(lines: list[str], expected: dict[str, float]) -> None:
+    """Releases between two names count each decision under both."""
+    assert decided(parse(kept_lines("\n".join(lines)))) == expected

@@ -81,11 +81,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         {},
         ["wide_ep_decode_ranks_per_host=8 with wide_ep_overlay=dgx_cloud_gb200"],
     ),
-    "multi_port on the rehearsal cluster": (
-        {**MULTI_PORT, "components": ["rehearsal"]},
-        {},
-        ["wide_ep_load_balancing=multi_port with component rehearsal"],
-    ),
+    "multi_port on the rehearsal cluster": ({**MULTI_PORT, "components": ["rehearsal"]}, {}, []),
     "more ranks than ports": (
         {**MULTI_PORT, "decode_ranks_per_host": 16, "prefill_ranks_per_host": 8},
         {},

@@ -19,18 +19,17 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation impor
     pod_state,
 )
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _pd_run
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._kv_run import KvSettings
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._pd_run import (
     Settings,
     client_input,
     config_map_manifest,
-    find_endpoint,
     observe,
     pod_manifest,
 )
 
 BASE = "/api/v1/namespaces/n"
 SERVICE = f"{BASE}/services/wide-ep-lws-epp"
-GATEWAY = "/apis/gateway.networking.k8s.io/v1/namespaces/n/gateways/llm-d-inference-gateway"
 SETTINGS = Settings(
     namespace="n",
     release="wide-ep-lws",
@@ -80,6 +79,7 @@ class FakeClient:
         self.warnings: list[str] = []
         self.broken: set[str] = set()
         self.abandoned: list[dict[str, t.Any]] = []
+        self.made: dict[str, dict[str, t.Any]] = {}
 
     def get_or_none(self, path: str, params: t.Any = None) -> t.Any:
         return self.paths.get(path)
@@ -91,10 +91,13 @@ class FakeClient:
         selector = (params or {}).get("labelSelector", "")
         if selector.startswith("app="):
             return self.paths.get("epp", [])
+        if path.endswith("/httproutes"):
+            return []
         return self.abandoned if "component=verify" in selector else self.pods
 
     def create(self, path: str, body: dict[str, t.Any]) -> t.Any:
         self.calls.append(("create", body["kind"]))
+        self.made[body["kind"]] = body
         if body["kind"] in self.broken:
             raise ApiError(403, "Forbidden", "no", path)
         return {**body, "metadata": {**body["metadata"], "uid": "u"}}
@@ -109,6 +112,9 @@ class FakeClient:
 
     def logs(self, *args: t.Any, **kwargs: t.Any) -> str:
         return self.log
+
+    def discover(self, *args: t.Any) -> t.Any:
+        return "HTTPRoute"
 
     def events(self, *args: t.Any) -> t.Any:
         return [{"type": "Warning", "reason": "FailedScheduling", "message": "0/5 nodes"}, {"type": "Normal"}]
@@ -129,61 +135,55 @@ def as_client(fake: FakeClient) -> Client:
     return t.cast(Client, fake)
 
 
-@pytest.mark.parametrize(
-    ("paths", "mode", "url", "ready", "evidence"),
-    [
-        ({}, "standalone", None, 0, "does not exist"),
-        ({SERVICE: service(ports=[{"port": 9002}])}, "standalone", None, 0, "no port 80"),
-        ({SERVICE: service()}, "standalone", "http://10.96.0.7:80", 0, "no pod matches app=epp"),
-        (
-            {SERVICE: service(), "epp": [pod("epp", ready=False)]},
-            "standalone",
-            "http://10.96.0.7:80",
-            0,
-            "pod epp: Ready",
-        ),
-        ({SERVICE: service(), "epp": [pod("epp")]}, "standalone", "http://10.96.0.7:80", 1, ""),
-        ({SERVICE: service(clusterIP="fd00::7"), "epp": [pod("e")]}, "standalone", "http://[fd00::7]:80", 1, ""),
-        ({}, "gateway", None, 0, "does not exist"),
-        ({GATEWAY: {}}, "gateway", None, 0, "no address"),
-        (
-            {GATEWAY: {"status": {"conditions": [{"type": "Programmed", "status": "False", "message": "no LB"}]}}},
-            "gateway",
-            None,
-            0,
-            "no LB",
-        ),
-        (
-            {
-                GATEWAY: {
-                    "status": {
-                        "addresses": [{"value": "gw.n.svc.cluster.local"}],
-                        "conditions": [{"type": "Programmed", "status": "True"}],
-                    }
-                }
-            },
-            "gateway",
-            "http://gw.n.svc.cluster.local:80",
-            1,
-            "",
-        ),
-    ],
-)
-def test_find_endpoint(
-    fake: FakeClient, paths: dict[str, t.Any], mode: str, *, url: str | None, ready: int, evidence: str
-) -> None:
-    fake.paths = paths
-    endpoint = find_endpoint(as_client(fake), dataclasses.replace(SETTINGS, router_mode=mode))
-    assert (endpoint.url, endpoint.ready) == (url, ready)
-    assert evidence in endpoint.evidence
-
-
 def test_observe_runs_the_client_and_removes_it(fake: FakeClient) -> None:
     seen = observe(as_client(fake), EXPECTED, SETTINGS)
     assert seen.client is not None
     assert seen.client.stage == "scrape"
     assert (seen.client_problem, len(seen.pods_before), len(seen.pods_after)) == (None, 2, 2)
     assert fake.calls == [("create", "Pod"), ("create", "ConfigMap"), ("delete", "pods"), ("delete", "configmaps")]
+
+
+def test_observe_reads_the_endpoint_picker_before_and_after(fake: FakeClient) -> None:
+    seen = observe(as_client(fake), EXPECTED, SETTINGS)
+    assert [pod.name for pod in (*seen.router_before, *(seen.router_after or ()))] == ["epp", "epp"]
+    assert (seen.route_before, seen.route_after) == (None, None)
+    told = json.loads(fake.made["ConfigMap"]["data"]["input.json"])
+    assert told["routers"] == [{"pod": "epp", "ip": "10.1.0.1", "port": 9090}]
+
+
+def test_observe_asks_nothing_of_a_gateway_without_a_route(fake: FakeClient) -> None:
+    conditions = [{"type": "Programmed", "status": "True"}]
+    base = "/apis/gateway.networking.k8s.io/v1/namespaces/n/gateways/llm-d-inference-gateway"
+    fake.paths[base] = {"status": {"addresses": [{"value": "10.0.0.1"}], "conditions": conditions}}
+    seen = observe(as_client(fake), EXPECTED, dataclasses.replace(SETTINGS, router_mode="gateway"))
+    assert seen.endpoint.ready == 1
+    assert seen.route_before is not None
+    assert (seen.route_before.exists, seen.client, fake.calls) == (False, None, [])
+
+
+def test_the_kv_cache_is_looked_at_once_everything_was_answered(
+    fake: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second client pod sends the prompts; what it was told names the prefill pods."""
+    readings: list[str] = []
+    monkeypatch.setattr(_pd_run, "executor", lambda client, namespace: readings.append)
+
+    def measure(pods: t.Any, settings: t.Any, run: t.Any, ask: t.Any) -> tuple[t.Any, ...]:
+        run("p-0")
+        ask([{"pod": "p-0"}])
+        return ()
+
+    monkeypatch.setattr(_pd_run, "measure", measure)
+    wanted = dataclasses.replace(SETTINGS, kv=KvSettings(70272, 100, 2, (8000,)))
+    observe(as_client(fake), EXPECTED, wanted)
+    assert readings == []
+    text = json.dumps({"stage": "done", "url": "x"})
+    fake.log = f"{BEGIN}\n{text}\n{END} {hashlib.sha256(text.encode()).hexdigest()}\n"
+    observe(as_client(fake), EXPECTED, wanted)
+    assert readings == ["p-0"]
+    told = json.loads(fake.made["ConfigMap"]["data"]["input.json"])
+    assert (told["transfers"], told["max_tokens"]) == ([{"pod": "p-0"}], 1)
+    assert fake.deleted[-1].endswith("-kv")
 
 
 def test_observe_makes_nothing_without_an_endpoint(fake: FakeClient) -> None:

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +25,21 @@ from loading import load_file
 
 ROOT = Path(__file__).parents[4]
 VLLM = ROOT / "roles/rehearsal_cluster/files/images/vllm/stand_in.py"
+load_file(VLLM.with_name("dp_supervisor.py"), "dp_supervisor")
 stand_in = load_file(VLLM, "stand_in")
 DATA = json.loads(stand_in.DATA.read_text(encoding="utf-8"))
+LATER = "arguments-0.23.0.json"
+LATER_DATA = json.loads(VLLM.with_name(LATER).read_text(encoding="utf-8"))
 RENDERED = sorted((ROOT / "tests/data/rendered").glob("*.yaml"))
-# The stand-in knows the arguments of vLLM 0.19.1, which these images hold; another mode needs a newer one.
-IMAGE_RELEASE = re.compile(r"image: \S+/llm-d-cuda(-gb200)?:v0\.7\.0$", re.MULTILINE)
-STOOD_IN = [path for path in RENDERED if IMAGE_RELEASE.search(path.read_text(encoding="utf-8"))]
+# Which release of vLLM an image of llm-d holds, and so which data its stand-in judges with.
+ARGUMENTS_OF = {"v0.7.0": stand_in.DATA.name, "v0.8.1": LATER}
+IMAGE_RELEASE = re.compile(r"image: \S+/llm-d-cuda(?:-gb200)?:(\S+)$", re.MULTILINE)
 TIERS = ("prefill", "decode")
+
+
+def release_of(path: Path) -> str:
+    (release,) = set(IMAGE_RELEASE.findall(path.read_text(encoding="utf-8")))
+    return release
 
 
 def vllm(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -136,6 +150,152 @@ def test_the_simulator_has_the_capacity_of_all_local_ranks() -> None:
     assert "--force-dummy-tokenizer" in words
 
 
+MULTI_PORT = ["--data-parallel-multi-port-external-lb", "-dp", "16", "-dpl", "8"]
+MULTI_PORT_REFUSED = {
+    "with hybrid": (["-dph"], "cannot be combined with"),
+    "several API servers": (["--api-server-count", "2"], "requires --api-server-count=1"),
+    "a rank of its own": (["-dpn", "1"], "manages child --data-parallel-rank"),
+    "uneven": (["-dpl", "7"], "must be divisible"),
+    "one rank": (["-dp", "1", "-dpl", "1"], "requires --data-parallel-size > 1"),
+    "past the end": (["-dpr", "12"], "would exceed"),
+    "supervisor among the ranks": (
+        ["--data-parallel-supervisor-port", "8007"],
+        "overlaps with child rank ports 8000-8007",
+    ),
+}
+
+
+def test_multi_port_is_an_argument_of_the_later_release() -> None:
+    given = stand_in.parse(["serve", "org/model", *MULTI_PORT, "--data-parallel-supervisor-port", "8008"], LATER_DATA)
+    assert given.data_parallel_supervisor_port == 8008
+    with pytest.raises(SystemExit):
+        stand_in.parse(["serve", "org/model", *MULTI_PORT], DATA)
+
+
+@pytest.mark.parametrize(("arguments", "message"), MULTI_PORT_REFUSED.values(), ids=MULTI_PORT_REFUSED.keys())
+def test_multi_port_fails_where_vllm_fails(arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        stand_in.parse(["serve", "org/model", *MULTI_PORT, *arguments], LATER_DATA)
+    assert message in str(stop.value.code)
+
+
+#: A server that is healthy, says its port, and ends or falls silent when it is told to.
+ENGINE = """\
+import http.server, pathlib, sys
+port = sys.argv[sys.argv.index("--port") + 1]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        sick = pathlib.Path(sys.argv[0]).with_name("sick-" + port).exists()
+        self.send_response(503 if sick else 200)
+        self.end_headers()
+        self.wfile.write(" ".join(sys.argv[1:]).encode())
+    def log_message(self, *args):
+        pass
+http.server.HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+"""
+
+
+class Ranks:
+    """A pod of two ranks under the supervisor."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.first = self._two_ports()
+        self.supervisor = free_port()
+        (folder / "engine.py").write_text(ENGINE, encoding="utf-8")
+        (folder / "engine").write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" "{folder}/engine.py" "$@"\n', encoding="utf-8"
+        )
+        (folder / "engine").chmod(0o755)
+        numbers = ["--port", str(self.first), "--data-parallel-supervisor-port", str(self.supervisor)]
+        probes = ["--dp-supervisor-probe-interval-s", "0.2", "--dp-supervisor-probe-timeout-s", "0.3"]
+        local = ["--data-parallel-multi-port-external-lb", "-dp", "2", "-dpl", "2", "--max-num-seqs", "16"]
+        self.process = subprocess.Popen(
+            [sys.executable, str(VLLM), "serve", "org/model", *local, *numbers, *probes],
+            env={**os.environ, "STAND_IN_SIMULATOR": str(folder / "engine"), "STAND_IN_ARGUMENTS": LATER},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @staticmethod
+    def _two_ports() -> int:
+        while True:
+            first = free_port()
+            with socket.socket() as second:
+                if second.connect_ex(("127.0.0.1", first + 1)):
+                    return first
+
+    def status(self, port: int, path: str) -> int | None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return None
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def engines(self) -> list[int]:
+        folder = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(number) for number in folder.read_text().split()]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def ranks(tmp_path: Path) -> Iterator[Ranks]:
+    made = Ranks(tmp_path)
+    try:
+        made.until(lambda: made.status(made.supervisor, "/readyz") == 200)
+        yield made
+    finally:
+        made.process.terminate()
+        made.process.communicate(timeout=20)
+
+
+def test_each_rank_is_a_server_of_its_own(ranks: Ranks) -> None:
+    assert [ranks.status(ranks.first + rank, "/") for rank in range(2)] == [200, 200]
+    assert ranks.status(ranks.supervisor, "/health") == 200
+    assert ranks.status(ranks.supervisor, "/v1/models") == 404
+    # One rank's share, not the pod's.
+    with urllib.request.urlopen(f"http://127.0.0.1:{ranks.first}/", timeout=2) as answer:
+        assert "--max-num-seqs 16 " in answer.read().decode()
+
+
+def test_a_dead_rank_takes_its_pod_down(ranks: Ranks) -> None:
+    os.kill(ranks.engines()[1], signal.SIGKILL)
+    assert ranks.process.wait(timeout=20) == 1
+    assert ranks.status(ranks.first, "/") is None
+    assert ranks.process.stderr
+    assert "1 servers have ended" in ranks.process.stderr.read()
+
+
+@pytest.mark.parametrize("how", ["sick", "halted"])
+def test_an_unhealthy_rank_takes_its_pod_down(ranks: Ranks, how: str) -> None:
+    if how == "sick":
+        (ranks.folder / f"sick-{ranks.first}").touch()
+    else:
+        os.kill(ranks.engines()[0], signal.SIGSTOP)
+    assert ranks.process.wait(timeout=20) == 1
+    assert ranks.process.stderr
+    assert f"[{ranks.first}] are not healthy" in ranks.process.stderr.read()
+
+
+def test_ranks_end_when_the_kubelet_says_so(ranks: Ranks) -> None:
+    ranks.process.terminate()
+    assert ranks.process.wait(timeout=20) == 0
+    assert ranks.status(ranks.first + 1, "/") is None
+
+
 @pytest.fixture
 def rpc_port() -> int:
     with socket.socket() as probe:
@@ -201,7 +361,7 @@ def script_of(path: Path, tier: str) -> tuple[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("tier", TIERS)
-@pytest.mark.parametrize("path", STOOD_IN, ids=[path.stem for path in STOOD_IN])
+@pytest.mark.parametrize("path", RENDERED, ids=[path.stem for path in RENDERED])
 def test_accepts_every_rendered_manifest(path: Path, tier: str, tmp_path: Path) -> None:
     script, environment = script_of(path, tier)
     (tmp_path / "vllm").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{VLLM}" "$@"\n', encoding="utf-8")
@@ -209,10 +369,17 @@ def test_accepts_every_rendered_manifest(path: Path, tier: str, tmp_path: Path) 
     group = {"LWS_GROUP_SIZE": "1", "LWS_WORKER_INDEX": "0", "LWS_LEADER_ADDRESS": "leader"}
     done = subprocess.run(
         ["bash", "-c", script.replace("find /dev/shm -type f -delete", "")],
-        env={**environment, **group, "STAND_IN_SIMULATOR": "echo", "PATH": f"{tmp_path}:/usr/bin:/bin"},
+        env={
+            **environment,
+            **group,
+            "STAND_IN_SIMULATOR": "echo",
+            "STAND_IN_ARGUMENTS": ARGUMENTS_OF[release_of(path)],
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+        },
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    # A simulator that is an echo ends at once, which ends the supervisor of ranks.
+    assert done.returncode == int("data-parallel-multi-port" in script), done.stderr
     assert "Unknown vLLM environment variable" not in done.stderr

@@ -96,13 +96,18 @@ class Cluster:
             chunk = json.dumps({"model": body["model"], "choices": [{"delta": {"content": "hi"}}]})
             return 200, f": comment\n\ndata: {chunk}\n\ndata: {chunk}\n\ndata: [DONE]\n\n"
         choice = {"message": {"content": "hi"}} if "messages" in body else {"text": "hi"}
-        return 200, json.dumps({"model": body["model"], "choices": [choice]})
+        return 200, json.dumps({"model": body["model"], "choices": [choice], "usage": {"prompt_tokens": 7}})
 
     def read(self, name: str, path: str) -> tuple[int, str]:
         if path == "/v1/models":
             return 200, json.dumps({"data": [{"id": MODEL, "max_model_len": 120}]})
         if name in self.dead:
             return (200, "ok") if path == "/health" else (502, "")
+        if name == "endpoint":
+            decided = (
+                f'llm_d_inference_scheduler_disagg_decision_total{{decision_type="prefill-decode"}} {len(self.asked)}'
+            )
+            return 200, f"process_start_time_seconds 5\n{decided}\n"
         reason = "remote_decode" if name.startswith("prefill") else "stop"
         return 200, f'vllm:request_success_total{{finish_reason="{reason}"}} {self.counts[name]}\n'
 
@@ -115,7 +120,9 @@ class Cluster:
 
             def do_POST(self) -> None:
                 size = int(self.headers["Content-Length"])
-                self._reply(*cluster.answer(self.path, json.loads(self.rfile.read(size))))
+                body = json.loads(self.rfile.read(size))
+                through = self.headers.get("x-prefiller-host-port")
+                self._reply(*cluster.answer(self.path, {**body, **({"prefill": through} if through else {})}))
 
             def _reply(self, status: int, text: str) -> None:
                 self.send_response(status)
@@ -175,14 +182,62 @@ def test_a_tier_that_sleeps_gets_no_further_prompts(client: ModuleType, cluster:
 @pytest.mark.parametrize(
     ("grown", "expected"),
     [
-        ({"prefill-0": 8, "decode-0": 4, "decode-0-1": 4}, False),
-        ({"prefill-0": 8, "decode-0": 8, "decode-0-1": 0}, True),
-        ({"prefill-0": 0, "decode-0": 8, "decode-0-1": 0}, False),
-        ({"prefill-0": 8, "decode-0": 0, "decode-0-1": 0}, False),
+        ({"prefill-0": [8], "decode-0": [4], "decode-0-1": [4]}, False),
+        ({"prefill-0": [8], "decode-0": [8], "decode-0-1": [0]}, True),
+        ({"prefill-0": [0], "decode-0": [8], "decode-0-1": [0]}, False),
+        ({"prefill-0": [8], "decode-0": [0], "decode-0-1": [0]}, False),
+        ({"prefill-0": [4, 4], "decode-0": [3, 1], "decode-0-1": [3, 1]}, False),
+        ({"prefill-0": [8, 0], "decode-0": [3, 1], "decode-0-1": [3, 1]}, True),
+        ({"prefill-0": [0, 0], "decode-0": [3, 1], "decode-0-1": [3, 0]}, False),
     ],
 )
-def test_worth_more(client: ModuleType, cluster: Cluster, grown: dict[str, float], expected: bool) -> None:
-    assert client.worth_more(cluster.plan(), grown) is expected
+def test_worth_more(client: ModuleType, cluster: Cluster, grown: dict[str, list[float]], expected: bool) -> None:
+    ranks = {(pod, str(rank)): count for pod, counts in grown.items() for rank, count in enumerate(counts)}
+    assert client.worth_more(cluster.plan(), ranks) is expected
+
+
+def test_ranks_are_told_apart_by_port_and_by_label(client: ModuleType) -> None:
+    def scrape(port: int, **counts: int) -> dict[str, t.Any]:
+        lines = [f'vllm:request_success_total{{engine="{rank}"}} {count}' for rank, count in counts.items()]
+        return {"pod": "d", "port": port, "error": None, "lines": lines}
+
+    before = [scrape(8200, a=1, b=1), scrape(8201, a=1, b=1)]
+    after = [scrape(8200, a=1, b=3), scrape(8201, a=2, b=1)]
+    grown = client.moved_ranks(before, after)
+    assert grown == {("d", "8200/a"): 0, ("d", "8200/b"): 2, ("d", "8201/a"): 1, ("d", "8201/b"): 0}
+    assert client.moved(before, after) == {"d": 3}
+
+
+def test_the_endpoint_picker_is_asked_what_it_decided(client: ModuleType, cluster: Cluster) -> None:
+    router = {"pod": "epp", "ip": "127.0.0.1", "port": cluster.port("endpoint")}
+    refusing = {"pod": "epp-2", "ip": "127.0.0.1", "port": cluster.port("decode-0")}
+    plan = cluster.plan(routers=[router, refusing])
+    report = client.run(plan)
+    cluster.dead.add("decode-0")
+    assert [one["error"] for one in report["router_before"]] == [None, None]
+    assert [one["error"] for one in client.scrape_routers(plan)] == [None, "HTTP 502"]
+    read = read_report(framed(client, report))
+    (decided, _other) = read.decisions_after
+    assert (decided.pod, decided.counts, decided.started) == ("epp", {"prefill-decode": 8}, 5.0)
+    assert read.decisions_before[0].counts == {"prefill-decode": 0}
+
+
+def test_transfers_go_through_the_prefill_pod_that_they_name(client: ModuleType, cluster: Cluster) -> None:
+    url = f"http://127.0.0.1:{cluster.port('decode-0')}"
+    jobs = [{"url": url, "prefill": f"10.0.0.{n}:8000", "pod": f"prefill-{n}", "words": 60} for n in range(3)]
+    report = read_report(framed(client, client.transfer(cluster.plan(transfers=jobs))))
+    assert [(one.prefill, one.ok, one.prompt_tokens) for one in report.answers] == [
+        (f"prefill-{n}", True, 7) for n in range(3)
+    ]
+    assert {one["prefill"] for one in cluster.asked} == {f"10.0.0.{n}:8000" for n in range(3)}
+    assert len({one["prompt"] for one in cluster.asked}) == 3
+    assert min(len(one["prompt"].split()) for one in cluster.asked) >= 40
+
+
+def framed(client: ModuleType, report: dict[str, t.Any]) -> str:
+    out = io.StringIO()
+    client.emit(report, out)
+    return out.getvalue()
 
 
 def test_it_ends_where_a_pod_cannot_be_scraped(client: ModuleType, cluster: Cluster) -> None:

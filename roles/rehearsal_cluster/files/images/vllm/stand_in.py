@@ -22,7 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-DATA = Path(__file__).resolve().with_name("arguments.json")
+import dp_supervisor
+
+# An image of a later release names its own data.
+DATA = Path(__file__).resolve().with_name(os.environ.get("STAND_IN_ARGUMENTS", "arguments.json"))
 SIMULATOR = os.environ.get("STAND_IN_SIMULATOR", "llm-d-inference-sim")
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 # vLLM reads these two from the model's configuration; the rehearsal has no model.
@@ -30,9 +33,14 @@ DEFAULT_CONTEXT = 163840
 DEFAULT_SEQUENCES_PER_RANK = 256
 # vllm/config/parallel.py, data_parallel_rpc_port
 DEFAULT_RPC_PORT = 29550
+# vllm/entrypoints/openai/cli_args.py, port and data_parallel_supervisor_port
+DEFAULT_PORT = 8000
+DEFAULT_SUPERVISOR_PORT = 9256
 RETRY_SECONDS = 0.2
 # Every scrape of its metrics makes the simulator grow, to 280 MB in minutes; under a limit it collects its garbage.
 MEMORY_LIMIT = "128MiB"
+# Of a server that plays one rank of several in its pod.
+RANK_MEMORY_LIMIT = "40MiB"
 
 TRUE_WORDS = {"1", "true", "t", "yes", "y", "on"}
 FALSE_WORDS = {"0", "false", "f", "no", "n", "off"}
@@ -292,6 +300,8 @@ def cross_checks(given: argparse.Namespace) -> list[str]:
     kv = given.kv_transfer_config or {}
     size = given.data_parallel_size or 1
     start = given.data_parallel_start_rank or 0
+    if getattr(given, "data_parallel_multi_port_external_lb", False):
+        return multi_port_checks(given)
     rules = {
         # entrypoints/cli/serve.py
         "Cannot use both external and hybrid data parallel load balancing modes.": external and hybrid,
@@ -306,6 +316,30 @@ def cross_checks(given: argparse.Namespace) -> list[str]:
         f"data_parallel_rank ({start}) must be in the range [0, {size})": size > 1 and not 0 <= start < size,
         # config/kv_transfer.py
         "Please specify kv_role when kv_connector is set": bool(kv.get("kv_connector")) and not kv.get("kv_role"),
+    }
+    return [message for message, broken in rules.items() if broken]
+
+
+def multi_port_checks(given: argparse.Namespace) -> list[str]:
+    """The rules of entrypoints/openai/dp_supervisor.py, validate_multi_port_external_lb_args."""
+    flag = "Error: --data-parallel-multi-port-external-lb"
+    size, local = given.data_parallel_size or 1, given.data_parallel_size_local or 0
+    start, first = given.data_parallel_start_rank or 0, given.port or DEFAULT_PORT
+    own = given.data_parallel_supervisor_port or DEFAULT_SUPERVISOR_PORT
+    last = first + local - 1
+    rules = {
+        f"{flag} currently requires --api-server-count=1": given.api_server_count not in (None, 1),
+        f"{flag} manages child --data-parallel-rank values internally": given.data_parallel_rank is not None,
+        f"{flag} cannot be combined with --data-parallel-external-lb or --data-parallel-hybrid-lb": (
+            bool(given.data_parallel_external_lb or given.data_parallel_hybrid_lb)
+        ),
+        f"{flag} requires --data-parallel-size > 1": size < 2,
+        f"{flag} requires --data-parallel-size-local >= 2": local < 2,
+        "Error: --data-parallel-size must be divisible by --data-parallel-size-local": bool(local and size % local),
+        "Error: multi-port supervised ranks would exceed --data-parallel-size": start + local > size,
+        f"Error: --data-parallel-supervisor-port {own} overlaps with child rank ports {first}-{last}": (
+            first <= own <= last
+        ),
     }
     return [message for message, broken in rules.items() if broken]
 
@@ -441,17 +475,17 @@ def join_group(given: argparse.Namespace) -> None:
 # --- Becoming the simulator -----------------------------------------------------------------------------------------
 
 
-def simulator_arguments(given: argparse.Namespace, environment: dict[str, str]) -> list[str]:
-    """The simulator's command line. One API server per pod, as in hybrid load balancing: it plays all local ranks."""
+def simulator_arguments(given: argparse.Namespace, environment: dict[str, str], rank: int | None = None) -> list[str]:
+    """The simulator's command line: it plays all local ranks, as one API server in hybrid load balancing, or one."""
     model = given.model_tag or given.model
     if not model:
         raise SystemExit("ValueError: No model specified! Please specify model as a positional argument.")
-    ranks = given.data_parallel_size_local or 1
+    ranks = (given.data_parallel_size_local or 1) if rank is None else 1
     sequences = (given.max_num_seqs or DEFAULT_SEQUENCES_PER_RANK) * ranks
     context = given.max_model_len if (given.max_model_len or 0) > 0 else DEFAULT_CONTEXT
     arguments = [
         "--model", model,
-        "--port", str(given.port or 8000),
+        "--port", str((given.port or DEFAULT_PORT) + (rank or 0)),
         "--max-model-len", str(context),
         "--max-num-seqs", str(sequences),
         "--max-waiting-queue-length", str(max(1000, sequences)),
@@ -466,6 +500,27 @@ def simulator_arguments(given: argparse.Namespace, environment: dict[str, str]) 
     if given.seed is not None:
         arguments += ["--seed", str(given.seed)]
     return arguments
+
+
+def supervise_ranks(given: argparse.Namespace) -> NoReturn:
+    """Multi-port load balancing: this process supervises, and each local rank is a simulator with a port of its own."""
+    settings = dp_supervisor.Settings(
+        given.data_parallel_supervisor_port or DEFAULT_SUPERVISOR_PORT,
+        given.dp_supervisor_probe_interval_s or dp_supervisor.Settings.interval,
+        given.dp_supervisor_probe_timeout_s or dp_supervisor.Settings.timeout,
+        given.dp_supervisor_probe_failure_threshold or dp_supervisor.Settings.threshold,
+    )
+    own = {"GOMEMLIMIT": RANK_MEMORY_LIMIT, **os.environ, **pod_identity(dict(os.environ))}
+    ranks = [
+        dp_supervisor.Rank(
+            (given.data_parallel_start_rank or 0) + rank,
+            (given.port or DEFAULT_PORT) + rank,
+            [SIMULATOR, *simulator_arguments(given, dict(os.environ), rank)],
+            own,
+        )
+        for rank in range(given.data_parallel_size_local)
+    ]
+    sys.exit(dp_supervisor.supervise(settings, ranks, lambda: join_group(given), log))
 
 
 def pod_identity(environment: dict[str, str]) -> dict[str, str]:
@@ -487,6 +542,8 @@ def main() -> NoReturn:
     # Process 1 of a container has no default action for a signal: without this a pod waits for its grace period to end.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
     time.sleep(float(os.environ.get("STAND_IN_START_DELAY_SECONDS", "0")))
+    if getattr(given, "data_parallel_multi_port_external_lb", False):
+        supervise_ranks(given)
     join_group(given)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     environment = {"GOMEMLIMIT": MEMORY_LIMIT, **os.environ, **pod_identity(dict(os.environ))}
