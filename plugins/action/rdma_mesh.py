@@ -15,12 +15,14 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _mesh_result as results
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _mesh_schedule as schedule
-from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client
+from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client, ClientError
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import Finding, report
 from ansible_collections.llmd.wide_ep.plugins.module_utils._mesh_frames import FrameError
 from ansible_collections.llmd.wide_ep.plugins.module_utils._mesh_picture import page
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _mesh_job as jobs
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _mesh_kept as kept
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _mesh_run as runs
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _mesh_situ as situ
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._action import ACCESS_ARGUMENTS, InProcessAction, display
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._mesh_program import program_files, version_of
 
@@ -94,7 +96,7 @@ RANGES = {
     "window": (1, 4096),
 }
 KNOWN_OPTIONS = {
-    "rdma": {*RANGES, "ud", "again", "rate_seconds", "family", "force_grh", "passes", "settle"},
+    "rdma": {*RANGES, "ud", "again", "rate_seconds", "family", "force_grh", "gpu", "passes", "settle"},
     "udp": {"port", "passes", "settle"},
 }
 
@@ -162,6 +164,37 @@ def summary(data: t.Mapping[str, t.Any], reused: bool) -> list[list[str]]:
     ]
 
 
+def verdict_of(data: t.Mapping[str, t.Any], passed: bool) -> dict[str, t.Any]:
+    """What is told to who looks at the kept result by hand."""
+    names = ("verdict", "qualifiers", "basis", "requirement", "coverage", "hosts", "nics")
+    return {
+        **{name: data[name] for name in names},
+        "passed": passed,
+        "usable_by": {name: entry["state"] for name, entry in data["usable_by"].items()},
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What the cluster tells before anything is probed."""
+
+    nodes: list[dict[str, t.Any]]
+    result: kept.Kept | None
+    choice: kept.Choice
+    servers: list[dict[str, t.Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    analysis: results.Analysis
+    text: str
+    reused: bool
+
+    @property
+    def passed(self) -> bool:
+        return not self.analysis.failed and self.analysis.shape.verdict != "NOT_MEASURED"
+
+
 class ActionModule(InProcessAction):
     ARGUMENTS: t.ClassVar = {
         **ACCESS_ARGUMENTS,
@@ -192,6 +225,7 @@ class ActionModule(InProcessAction):
         "join_timeout": {"type": "float", "default": 60},
         "phase_timeout": {"type": "float", "default": 120},
         "reuse": {"type": "bool", "default": True},
+        "in_situ": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
         "dest": {"type": "path"},
     }
 
@@ -199,18 +233,37 @@ class ActionModule(InProcessAction):
         if arguments["state"] == "absent":
             return self._absent(arguments)
         settings = settings_of(arguments, secrets.token_hex(8), secrets.token_hex(16))
+        files = program_files(Path(arguments["program"]))
         if self.check_mode:
-            plan = planned(settings, arguments["nics_per_host"])
-            shown = f"{plan['directed_pairs']} pairs in {plan['rounds']} rounds between {plan['hosts']} hosts"
-            return {"skipped": True, "plan": plan, "msg": f"Nothing is probed in check mode; a run tests {shown}."}
+            return self._foreseen(arguments, settings, files)
         client = self.client(arguments)
         try:
-            return self._prove(client, arguments, settings)
+            return self._prove(client, arguments, settings, files)
         except (runs.RunError, FrameError, results.ResultError, jobs.JobError) as error:
             code = "RDMA_RESULT_INCOMPLETE" if isinstance(error, FrameError | results.ResultError) else (
                 "RDMA_CHECK_FAILED")  # fmt: skip
             fix = "Mend what the evidence names, then run the same command again; nothing of the check is left behind."
             return self._refused(arguments, Finding(code, "error", "RDMA mesh check", str(error), fix))
+
+    def _foreseen(
+        self, arguments: t.Mapping[str, t.Any], settings: jobs.Settings, files: t.Mapping[str, str]
+    ) -> dict[str, t.Any]:
+        """The kept verdict where it holds, and what would be probed where it does not; nothing is created."""
+        try:
+            client = self.client(arguments)
+            known = self._known(client, arguments, settings, version_of(dict(files)))
+            if known.result is not None and known.choice.whole:
+                found = self._judged(
+                    arguments, results.restrict(known.result.text, known.choice.nodes), {}, reused=True
+                )
+                if found.passed:
+                    return self._result(arguments, found, client, changed=False, artifacts={})
+            where = f" on {', '.join(known.choice.new[:4])} alone" if known.choice.part else ""
+        except ClientError as error:
+            where = f"; the cluster cannot be asked what is known already ({error})"
+        plan = planned(settings, arguments["nics_per_host"])
+        shown = f"{plan['directed_pairs']} pairs in {plan['rounds']} rounds between {plan['hosts']} hosts{where}"
+        return {"changed": True, "plan": plan, "msg": f"Nothing is probed in check mode; a run tests {shown}."}
 
     def _refused(self, arguments: t.Mapping[str, t.Any], finding: Finding) -> dict[str, t.Any]:
         """A check that could not be carried out is an unmet requirement: what is not known is not carried."""
@@ -223,21 +276,38 @@ class ActionModule(InProcessAction):
             return {"changed": False, "msg": "What checks have left behind is looked for only when it is removed."}
         client = self.client(arguments)
         removed = runs.clear(client, arguments["namespace"], arguments["release"], everything=True)
-        forgotten = runs.forget(client, arguments["namespace"], arguments["release"])
+        forgotten = kept.forget(client, arguments["namespace"], arguments["release"])
         return {"changed": bool(removed or forgotten), "removed": removed, "warnings": list(client.warnings)}
 
-    def _prove(self, client: Client, arguments: t.Mapping[str, t.Any], settings: jobs.Settings) -> dict[str, t.Any]:
-        files = program_files(Path(arguments["program"]))
-        version = version_of(files)
-        text, absent, reused = self._measured(client, arguments, settings, files, version)
-        result = results.read(text, absent)
-        groups = self._groups(arguments, result)
-        analysis = results.analyze(result, groups, arguments["require"], kv=arguments["kv"] == "required")
-        data = results.as_dict(analysis)
+    def _prove(
+        self,
+        client: Client,
+        arguments: t.Mapping[str, t.Any],
+        settings: jobs.Settings,
+        files: t.Mapping[str, str],
+    ) -> dict[str, t.Any]:
+        version = version_of(dict(files))
+        known = self._known(client, arguments, settings, version)
+        found = self._measured(client, arguments, settings, files, known)
+        data = results.as_dict(found.analysis)
+        case = found.analysis.result.case
+        changed = False
         # A result with absent hosts is not kept: they are what the next run wants to know of.
-        if not reused and result.case.complete and not result.facts.absent:
-            runs.keep(client, settings, text, version)
-        return self._result(arguments, analysis, data, reused, client)
+        if not found.reused and case.complete and not found.analysis.result.facts.absent:
+            verdict = verdict_of(data, found.passed)
+            changed = kept.keep(client, settings, found.text, version, nodes=known.nodes, verdict=verdict)
+        title = f"RDMA mesh of {arguments['release']}, run {found.analysis.result.raw['run_id']}"
+        artifacts: dict[str, str] = {}
+        if arguments["dest"]:
+            artifacts = write_artifacts(Path(arguments["dest"]), found.analysis, data, title)
+        return self._result(arguments, found, client, changed=changed, artifacts=artifacts)
+
+    @staticmethod
+    def _known(client: Client, arguments: t.Mapping[str, t.Any], settings: jobs.Settings, version: str) -> Known:
+        nodes = client.list("/api/v1/nodes")
+        found = kept.read(client, settings, version) if arguments["reuse"] else None
+        choice = kept.choose(found, settings, nodes)
+        return Known(nodes, found, choice, runs.servers(client, settings.namespace, settings.release))
 
     def _measured(
         self,
@@ -245,26 +315,64 @@ class ActionModule(InProcessAction):
         arguments: t.Mapping[str, t.Any],
         settings: jobs.Settings,
         files: t.Mapping[str, str],
-        version: str,
-    ) -> tuple[str, dict[int, tuple[str, str]], bool]:
-        """The result's text, hosts that did not join, and whether nothing was probed for it."""
-        known = runs.kept(client, settings, version) if arguments["reuse"] else None
-        if known is not None and known.fits(settings):
-            return known.text, {}, True
-        if settings.transport == "rdma":
-            runs.refuse_beside_servers(client, settings)
-        settings = jobs.on_nodes(settings, client.list("/api/v1/nodes"))
-        show, wait = display.display, arguments["start_timeout"]
-        new = known.new_nodes(settings) if known is not None else []
-        if known is not None and new:
-            show(f"RDMA mesh: {len(known.nodes)} nodes are known, {len(new)} are new: {', '.join(new[:4])}")
-            grown = dataclasses.replace(settings, plan={"mode": "increment", "names": new})
-            text, absent = runs.probe(client, grown, files, show, wait)
-            whole = results.extend(known.text, text) if not absent_of(text) else None
+        known: Known,
+    ) -> Measured:
+        """What is kept where it is the whole answer and a good one: a fabric that failed may have been mended since."""
+        if known.result is not None and known.choice.whole:
+            found = self._judged(arguments, results.restrict(known.result.text, known.choice.nodes), {}, reused=True)
+            held = bool(known.servers) and settings.transport == "rdma" and arguments["in_situ"] == "never"
+            if found.passed or held:
+                return found
+        if known.result is not None and known.choice.part:
+            new, nodes = known.choice.new, known.choice.nodes
+            left = f"{len(nodes) - len(new)} nodes are known, {len(new)} are new: {', '.join(new[:4])}"
+            display.display(f"RDMA mesh: {left}")
+            plan = {"mode": "increment", "names": list(new)}
+            grown = dataclasses.replace(settings, nodes=nodes, hosts=len(nodes), plan=plan)
+            text, absent = self._probed(client, arguments, grown, files, known)
+            whole = results.extend(known.result.text, text) if not absent_of(text) else None
             if whole is not None:
-                return whole, absent, False
-        text, absent = runs.probe(client, settings, files, show, wait)
-        return text, absent, False
+                return self._judged(arguments, whole, absent)
+        text, absent = self._probed(client, arguments, settings, files, known)
+        return self._judged(arguments, text, absent)
+
+    @staticmethod
+    def _probed(
+        client: Client,
+        arguments: t.Mapping[str, t.Any],
+        settings: jobs.Settings,
+        files: t.Mapping[str, str],
+        known: Known,
+    ) -> tuple[str, dict[int, tuple[str, str]]]:
+        """Beside model servers nothing asks for what is theirs: datagrams need no device, verbs go into their pods."""
+        show, how = display.display, arguments["in_situ"]
+        wanted = how == "always" or (how == "auto" and settings.transport == "rdma")
+        found = situ.places(known.servers, settings) if wanted else []
+        if found:
+            why = jobs.reasons(settings, known.nodes)
+            free = sorted(name for name, reason in why.items() if not reason and name not in {at.node for at in found})
+            show(f"RDMA mesh: {len(found)} nodes serve, their probers run beside the model servers")
+            return situ.probe(client, situ.divide(settings, found, free), files, show)
+        if known.servers and settings.transport == "rdma":
+            raise runs.RunError(
+                f"{len(known.servers)} model servers run, among them {known.servers[0]['metadata']['name']}, and hold "
+                "the NICs; no kept result fits these nodes, and in_situ is never"
+            )
+        settings = dataclasses.replace(settings, take_devices=not known.servers)
+        return runs.probe(client, jobs.on_nodes(settings, known.nodes), files, show, arguments["start_timeout"])
+
+    def _judged(
+        self,
+        arguments: t.Mapping[str, t.Any],
+        text: str,
+        absent: t.Mapping[int, tuple[str, str]],
+        *,
+        reused: bool = False,
+    ) -> Measured:
+        result = results.read(text, absent)
+        groups = self._groups(arguments, result)
+        analysis = results.analyze(result, groups, arguments["require"], kv=arguments["kv"] == "required")
+        return Measured(analysis, text, reused)
 
     @staticmethod
     def _groups(arguments: t.Mapping[str, t.Any], result: results.Result) -> list[t.Any]:
@@ -275,24 +383,25 @@ class ActionModule(InProcessAction):
     def _result(
         self,
         arguments: t.Mapping[str, t.Any],
-        analysis: results.Analysis,
-        data: dict[str, t.Any],
-        reused: bool,
+        found: Measured,
         client: Client,
+        *,
+        changed: bool,
+        artifacts: t.Mapping[str, str],
     ) -> dict[str, t.Any]:
-        title = f"RDMA mesh of {arguments['release']}, run {analysis.result.raw['run_id']}"
-        artifacts = write_artifacts(Path(arguments["dest"]), analysis, data, title) if arguments["dest"] else {}
-        unmet = analysis.failed or data["verdict"] == "NOT_MEASURED"
-        shown = report(analysis.findings) if analysis.findings else "no findings"
+        data = results.as_dict(found.analysis)
+        shown = report(found.analysis.findings) if found.analysis.findings else "no findings"
+        unmet = not found.passed
         return {
             **data,
+            "changed": changed,
             "failed": unmet and arguments["gate"] == "enforce",
             "msg": f"{data['verdict']} ({data['basis']})\n{shown}",
-            "passed": not unmet,
-            "reused": reused,
-            "matrix": results.text_matrix(analysis.result.case.matrix),
-            "artifacts": artifacts,
-            "summary": summary(data, reused),
+            "passed": found.passed,
+            "reused": found.reused,
+            "matrix": results.text_matrix(found.analysis.result.case.matrix),
+            "artifacts": dict(artifacts),
+            "summary": summary(data, found.reused),
             "api_requests": client.request_count,
             "warnings": [*client.warnings, *([shown] if unmet and arguments["gate"] == "warn" else [])],
         }

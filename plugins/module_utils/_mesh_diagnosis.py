@@ -401,8 +401,10 @@ def _one_path(state: _State, pairs: set[tuple[int, int]]) -> str:
     source, target = min(pairs)
     if pairs == {(source, target)}:
         return f"path {state.path(source, target)}"
-    back_and_forth = pairs == {(source, target), (target, source)}
-    return f"path {state.matrix.label(source)} <-> {state.matrix.label(target)}" if back_and_forth else ""
+    if pairs != {(source, target), (target, source)}:
+        return ""
+    # By name: which prober has which position differs from run to run.
+    return f"path {' <-> '.join(sorted(map(state.matrix.label, (source, target))))}"
 
 
 def _whole_side(state: _State, pairs: set[tuple[int, int]]) -> str:

@@ -125,23 +125,69 @@ def _result(raw: Json, hosts: list[Json], reach: matrix.Matrix) -> Result:
 def extend(old: str, new: str) -> str | None:
     """The result of a run that probed new hosts alone, with the pairs of the others from the result before.
 
-    None where a host's NICs are not those of before: then nothing of it holds.
+    Hosts that the run left out stay out. None where a host's NICs are not those of before: then nothing of it holds.
     """
     before, after = json.loads(old), json.loads(new)
+    present = {host["name"] for host in after["hosts"]}
     then, now = matrix.from_dict(before["matrix"]), matrix.from_dict(after["matrix"])
-    if _identities(before).items() - _identities(after).items():
+    kept = {key: value for key, value in _identities(before).items() if key[0] in present}
+    if kept.items() - _identities(after).items():
         return None
     place = {(now.hosts[nic.host], nic.name): at for at, nic in enumerate(now.nics)}
-    move = [place[then.hosts[nic.host], nic.name] for nic in then.nics]
+    move = {at: place[key] for at, nic in enumerate(then.nics) if (key := (then.hosts[nic.host], nic.name)) in place}
     measured = now.rows(matrix.CODES[1:])
     planes = {code: list(rows) for code, rows in now.planes.items()}
+    _carry(then, move, planes, measured)
+    whole = matrix.build(now.hosts, now.nics, planes)
+    lists = _moved_lists(before, move, measured)
+    lists = {name: [*(after.get(name) or ()), *entries] for name, entries in lists.items()}
+    plan = {**after["plan"], "mode": "full"}
+    return json.dumps({**after, **lists, "matrix": matrix.as_dict(whole), "plan": plan})
+
+
+def restrict(text: str, names: t.Collection[str]) -> str:
+    """The result of these hosts alone."""
+    raw = json.loads(text)
+    whole = matrix.from_dict(raw["matrix"])
+    stay = [at for at, name in enumerate(whole.hosts) if name in names]
+    if len(stay) == len(whole.hosts):
+        return text
+    hosts = {old: new for new, old in enumerate(stay)}
+    nics = [at for at, nic in enumerate(whole.nics) if nic.host in hosts]
+    move = {old: new for new, old in enumerate(nics)}
+    planes: dict[str, list[int]] = {}
+    _carry(whole, move, planes, (0,) * len(nics))
+    table = [matrix.Nic(hosts[whole.nics[at].host], whole.nics[at].index, whole.nics[at].name) for at in nics]
+    part = matrix.build([whole.hosts[at] for at in stay], table, planes)
+    lists = _moved_lists(raw, move, (0,) * len(nics))
+    kept = [{**raw["hosts"][old], "index": new} for old, new in hosts.items()]
+    return json.dumps({**raw, **lists, "hosts": kept, "matrix": matrix.as_dict(part)})
+
+
+def _carry(then: matrix.Matrix, move: t.Mapping[int, int], planes: dict[str, list[int]], measured: matrix.Rows) -> None:
+    """Put the pairs of a matrix to where its NICs are now, but for those that were measured anew."""
     for code, rows in then.planes.items():
         for at, row in enumerate(rows):
-            moved = sum(1 << move[target] for target in matrix.bits(row)) & ~measured[move[at]]
+            if at not in move:
+                continue
+            moved = sum(1 << move[target] for target in matrix.bits(row) if target in move) & ~measured[move[at]]
             if moved:
-                planes.setdefault(code, [0] * now.size)[move[at]] |= moved
-    whole = matrix.build(now.hosts, now.nics, planes)
-    return json.dumps({**after, "matrix": matrix.as_dict(whole), "plan": {**after["plan"], "mode": "full"}})
+                planes.setdefault(code, [0] * len(measured))[move[at]] |= moved
+
+
+#: What a result lists by the positions of two NICs.
+PAIR_LISTS = ("errors", "rates", "latencies", "flaps")
+
+
+def _moved_lists(raw: Json, move: t.Mapping[int, int], measured: matrix.Rows) -> dict[str, list[list[t.Any]]]:
+    return {
+        name: [
+            [move[source], move[target], *rest]
+            for source, target, *rest in raw.get(name) or ()
+            if source in move and target in move and not measured[move[source]] >> move[target] & 1
+        ]
+        for name in PAIR_LISTS
+    }
 
 
 def _identities(raw: Json) -> dict[tuple[str, str], str]:

@@ -386,13 +386,22 @@ KV_ADVICE = f"{ROUTES}, and UCX_IB_ROCE_REACHABILITY_MODE=all where they are rou
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Hosts that run one role. ``rank_nics`` is the NIC position of each local rank, where it is not the same."""
+    """Hosts that run one role. ``rank_nics`` is the NIC position of each local rank, where it is not the same.
+
+    ``hosts_per_group`` is on how many of the hosts the ranks are that exchange tokens; 0 where that is not known.
+    """
 
     role: str
     hosts: tuple[str, ...]
     backend: str
     environment: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     rank_nics: tuple[int, ...] = ()
+    hosts_per_group: int = 0
+
+    @property
+    def on_one_host(self) -> bool:
+        """Whether NVLink carries all that its ranks exchange."""
+        return self.hosts_per_group == 1 or len(set(self.hosts)) < 2
 
 
 def need_of(backend: str, environment: t.Mapping[str, str]) -> str | None:
@@ -474,9 +483,11 @@ def backend_state(case: Case, group: Group) -> State:
     need = need_of(group.backend, group.environment)
     if need is None or not case.complete:
         return "unknown"
+    if group.hosts_per_group == 1:
+        return "ok"
     if need == "relay":
         return _relay(case, group.hosts)
-    if len(set(group.hosts)) < 2:
+    if group.on_one_host:
         return "ok"
     if _lacks_rank(case, group, need):
         return "fail"
@@ -540,7 +551,7 @@ def judge(case: Case, groups: t.Sequence[Group], *, kv: bool = True, explicit: R
     masks = [
         mask_of(matrix, group.hosts, need, group.rank_nics)
         for group in groups
-        if (need := need_of(group.backend, group.environment)) in ("full", "rail")
+        if (need := need_of(group.backend, group.environment)) in ("full", "rail") and not group.on_one_host
     ]
     if kv and {"prefill", "decode"} <= {group.role for group in groups}:
         masks.append(kv_mask(matrix, groups))

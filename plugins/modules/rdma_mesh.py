@@ -16,16 +16,21 @@ description:
   - Each directed pair is tested once, in as few rounds as there can be. The first two rounds tell rails from a mesh.
   - With O(transport=rdma) it is real verbs, by the libibverbs of the image. With O(transport=udp) it is IP reachability
     alone, which says nothing about RDMA, and every result says so.
-  - What it creates is removed, also after a failure. The result is kept in a ConfigMap and used again while the nodes,
-    by UID and boot id, the inputs and the prober are the same. The requirement is judged anew each time.
+  - What it creates is removed, also after a failure. The result is kept in a ConfigMap and used again for every node
+    whose UID, boot id, kernel and driver are the same, while the inputs and the prober are. Other nodes are probed
+    alone. The requirement is judged anew each time, and a kept result that does not meet it is probed again.
+  - The NICs of nodes that serve are never taken. There the prober runs as a process in the model server's container;
+    see O(in_situ).
 extends_documentation_fragment:
   - llmd.wide_ep._access
 attributes:
   check_mode:
-    description: In check mode nothing is created; the plan of the run is returned.
+    description:
+      - In check mode nothing is created. A kept result that holds and meets the requirement is returned, the plan of
+        the run otherwise, also where the cluster cannot be asked.
     support: full
   diff_mode:
-    description: It reports no change for what it creates and removes.
+    description: It reports a change where another verdict is kept, and none for what it creates and removes.
     support: none
 options:
   namespace:
@@ -120,7 +125,7 @@ options:
     type: dict
     default: {}
   host_network:
-    description: Run the probers in the network of the node.
+    description: Run the probers in the network of the node. Annotations that attach networks are left out then.
     type: bool
     default: false
   port:
@@ -151,6 +156,15 @@ options:
     description: Use a kept result while all that it depends on is the same.
     type: bool
     default: true
+  in_situ:
+    description:
+      - Run the prober as a process in the containers of model servers that run, instead of in pods of its own. Nodes
+        without one get pods. Rates are not measured and no GPU memory is registered then.
+      - V(auto) does so with O(transport=rdma) alone, since datagrams take nothing from a server. With V(never) a check
+        is refused beside servers, unless a kept result holds.
+    type: str
+    choices: [auto, always, never]
+    default: auto
   dest:
     description: Folder for the matrix as JSON, as text and as a page with a heat map.
     type: path

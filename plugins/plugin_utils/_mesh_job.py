@@ -18,6 +18,7 @@ import shlex
 import typing as t
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils._mesh_verdict import Group
+from ansible_collections.llmd.wide_ep.plugins.module_utils._quantity import quantity
 
 DEPLOYMENT_LABEL = "wide-ep.llm-d.ai/deployment"
 COMPONENT_LABEL = "wide-ep.llm-d.ai/component"
@@ -65,6 +66,13 @@ class Settings:
     options: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     resources: t.Mapping[str, t.Any] | None = None
     tolerations: tuple[JsonObject, ...] = ()
+    #: Ask for the model servers' devices. Datagrams do without them beside servers that hold them.
+    take_devices: bool = True
+    #: Where another process coordinates, its address, and the index of the Job's first pod.
+    coordinator: str = ""
+    first_index: int = 0
+    #: All probers of the run, where those of the Job are not all.
+    total: int = 0
 
     @property
     def name(self) -> str:
@@ -84,6 +92,16 @@ def templates(objects: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, JsonObjec
             role = (item["metadata"].get("labels") or {}).get(ROLE_LABEL) or item["metadata"]["name"]
             found[role] = item["spec"]["leaderWorkerTemplate"]["workerTemplate"]
     return found
+
+
+def group_sizes(objects: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, int]:
+    """Role to the hosts whose ranks exchange tokens."""
+    return {
+        role: int(item["spec"]["leaderWorkerTemplate"].get("size", 1))
+        for item in objects
+        if item.get("kind") == "LeaderWorkerSet"
+        and (role := (item["metadata"].get("labels") or {}).get(ROLE_LABEL) or item["metadata"]["name"])
+    }
 
 
 def server(template: t.Mapping[str, t.Any]) -> JsonObject:
@@ -133,15 +151,16 @@ def groups(
     placement: t.Mapping[str, t.Sequence[str]] | None = None,
 ) -> list[Group]:
     """What each role needs. Before its pods are placed, a role may come to any host: it is judged on all of them."""
-    found = []
-    for role, template in templates(objects).items():
+    found, rendered = [], list(objects)
+    sizes = group_sizes(rendered)
+    for role, template in templates(rendered).items():
         container = server(template)
         known = environment(container)
         devices = hca_map(known.get(HCA_MAP, ""))
         positions = {name.partition(":")[0]: at for at, name in enumerate(nic_names)}
         ranks = tuple(positions[device] for device in devices) if devices and set(devices) <= set(positions) else ()
         on = tuple((placement or {}).get(role) or hosts)
-        found.append(Group(role, on, backend(container), known, ranks))
+        found.append(Group(role, on, backend(container), known, ranks, sizes[role]))
     return found
 
 
@@ -150,10 +169,11 @@ def config(settings: Settings) -> JsonObject:
     return {
         "run_id": settings.run_id,
         "key": settings.key,
-        "hosts": settings.hosts,
+        "hosts": settings.total or settings.hosts,
         "transport": settings.transport,
         "nics": list(settings.nics),
-        "coordinator": f"{settings.name}-0.{settings.name}.{settings.namespace}",
+        "coordinator": settings.coordinator or f"{settings.name}-0.{settings.name}.{settings.namespace}",
+        "first_index": settings.first_index,
         "port": settings.port,
         "join_seconds": settings.join_seconds,
         "phase_seconds": settings.phase_seconds,
@@ -194,7 +214,7 @@ def _secret(settings: Settings, _files: t.Mapping[str, str]) -> JsonObject:
 
 
 def job(settings: Settings) -> JsonObject:
-    if settings.hosts < 2:
+    if settings.hosts < 2 and not settings.coordinator:
         raise JobError(f"a mesh needs at least 2 hosts, {settings.hosts} are asked for")
     spec = {
         "completionMode": "Indexed",
@@ -210,15 +230,17 @@ def job(settings: Settings) -> JsonObject:
 
 
 def _pod_metadata(settings: Settings) -> JsonObject:
-    given = (settings.template.get("metadata") or {}).get("annotations") or {}
+    # The network of the node has no interfaces to attach.
+    given = {} if settings.host_network else (settings.template.get("metadata") or {}).get("annotations") or {}
     annotations = {name: value for name, value in given.items() if NETWORK_ANNOTATION.match(name)}
     return {"labels": settings.labels, **({"annotations": annotations} if annotations else {})}
 
 
 def _pod_spec(settings: Settings) -> JsonObject:
     given = settings.template.get("spec") or {}
-    kept = {name: copy.deepcopy(given[name]) for name in ("nodeSelector", "runtimeClassName", "resourceClaims",
-            "imagePullSecrets", "schedulerName", "priorityClassName") if given.get(name)}  # fmt: skip
+    names = ("nodeSelector", "runtimeClassName", "imagePullSecrets", "schedulerName", "priorityClassName",
+             *(("resourceClaims",) if settings.take_devices else ()))  # fmt: skip
+    kept = {name: copy.deepcopy(given[name]) for name in names if given.get(name)}
     spec: JsonObject = {
         **kept,
         "restartPolicy": "Never",
@@ -271,25 +293,36 @@ def _container(settings: Settings, given: t.Mapping[str, t.Any]) -> JsonObject:
             {"name": "config", "mountPath": CONFIG, "readOnly": True},
         ],
     }
-    security = copy.deepcopy(given.get("securityContext"))
-    if settings.transport == "udp":
-        # Binding a socket to an interface needs NET_RAW.
-        security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], "add": ["NET_RAW"]}}
+    if settings.host_network:
+        # A second check's pods would share the node's ports with these: the scheduler keeps them apart.
+        container["ports"] = [{"name": "mesh", "containerPort": settings.port}]
+    security = copy.deepcopy(given.get("securityContext")) or {}
+    if settings.transport == "udp" and not security.get("privileged"):
+        # Binding a socket to an interface needed NET_RAW before Linux 5.7.
+        capabilities = security.setdefault("capabilities", {})
+        capabilities["add"] = list(dict.fromkeys([*(capabilities.get("add") or ()), "NET_RAW"]))
     return {**container, **({"securityContext": security} if security else {})}
 
 
 def _resources(settings: Settings, given: t.Mapping[str, t.Any]) -> JsonObject:
-    """Those of the model server, with less of what only a model needs; none of its devices without RDMA."""
+    """Those of the model server, with less of what only a model needs."""
     if settings.resources is not None:
         return dict(settings.resources)
-    if settings.transport == "udp":
-        return {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
-    resources = copy.deepcopy(given.get("resources") or {})
-    for kind in ("requests", "limits"):
-        for name in resources.get(kind) or {}:
-            if name in REDUCED:
-                resources[kind][name] = REDUCED[name]
-    return t.cast("JsonObject", resources)
+    found: JsonObject = {}
+    for kind, amounts in (given.get("resources") or {}).items():
+        if isinstance(amounts, dict):
+            kept = {name: _reduced(name, value) for name, value in amounts.items()}
+            found[kind] = {name: value for name, value in kept.items() if settings.take_devices or name in REDUCED}
+        else:
+            found[kind] = amounts
+    if not settings.take_devices:
+        found.pop("claims", None)
+    return found
+
+
+def _reduced(name: str, value: t.Any) -> t.Any:
+    least = REDUCED.get(name)
+    return least if least is not None and quantity(least) < quantity(value) else value
 
 
 def devices(template: t.Mapping[str, t.Any]) -> list[str]:
@@ -300,7 +333,7 @@ def devices(template: t.Mapping[str, t.Any]) -> list[str]:
     return sorted(name for name, value in limits.items() if "/" in name and str(value) not in ("0", "None"))
 
 
-def unfit(node: t.Mapping[str, t.Any], wanted: t.Iterable[str]) -> str:
+def unfit(node: t.Mapping[str, t.Any], wanted: t.Iterable[str], selector: t.Mapping[str, str] | None = None) -> str:
     """Why a node cannot have a prober; empty where it can."""
     status = node.get("status") or {}
     ready: JsonObject = next((one for one in status.get("conditions") or () if one.get("type") == "Ready"), {})
@@ -308,24 +341,33 @@ def unfit(node: t.Mapping[str, t.Any], wanted: t.Iterable[str]) -> str:
         return f"it is not Ready: {ready.get('message') or 'no message'}"
     if (node.get("spec") or {}).get("unschedulable"):
         return "it is cordoned"
+    labels = node["metadata"].get("labels") or {}
+    other = [f"{name}={value}" for name, value in (selector or {}).items() if labels.get(name) != value]
+    if other:
+        return f"it has not the label {other[0]}"
     there = status.get("allocatable") or {}
     lacking = [name for name in wanted if str(there.get(name, "0")) == "0"]
     return f"it has no {lacking[0]}" if lacking else ""
 
 
+def reasons(settings: Settings, nodes: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, str]:
+    """Node to why it cannot have a prober, empty where it can."""
+    wanted, selector = devices(settings.template), (settings.template.get("spec") or {}).get("nodeSelector")
+    return {node["metadata"]["name"]: unfit(node, wanted, selector) for node in nodes}
+
+
 def on_nodes(settings: Settings, nodes: t.Sequence[t.Mapping[str, t.Any]]) -> Settings:
     """The settings with the nodes that fit; JobError names those that were asked for and do not."""
-    wanted = devices(settings.template)
-    reasons = {node["metadata"]["name"]: unfit(node, wanted) for node in nodes}
-    bad = {name: reasons.get(name, "it does not exist") for name in settings.nodes if reasons.get(name, "x")}
+    why = reasons(settings, nodes)
+    bad = {name: why.get(name, "it does not exist") for name in settings.nodes if why.get(name, "x")}
     if bad:
         raise JobError("; ".join(f"node {name}: {reason}" for name, reason in bad.items()))
     if settings.nodes or settings.transport == "rdma":
         # Probers with a model server's devices go where model servers go, to nodes that are yet to be made too.
         return settings
-    fit = tuple(sorted(name for name, reason in reasons.items() if not reason))
+    fit = tuple(sorted(name for name, reason in why.items() if not reason))
     if len(fit) < settings.hosts:
-        others = "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
+        others = "; ".join(f"{name}: {reason}" for name, reason in why.items() if reason)
         raise JobError(f"{len(fit)} nodes can have a prober, {settings.hosts} are needed; {others or 'no other node'}")
     return dataclasses.replace(settings, allowed=fit)
 

@@ -5,16 +5,11 @@
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import json
 import time
 import typing as t
-import zlib
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _mesh_frames as frames
 from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client, ClientError
-from ansible_collections.llmd.wide_ep.plugins.module_utils._mesh_matrix import fingerprint
 from ansible_collections.llmd.wide_ep.plugins.module_utils._troubles import pod_troubles
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._mesh_job import (
     COMPONENT,
@@ -28,8 +23,6 @@ from ansible_collections.llmd.wide_ep.plugins.plugin_utils._mesh_job import (
 
 POLL_SECONDS = 0.5
 PLURAL = {"Job": "jobs", "Service": "services", "ConfigMap": "configmaps", "Secret": "secrets"}
-#: Above this a result does not fit a ConfigMap and is probed anew each time.
-KEPT_BYTES = 900_000
 
 JsonObject = dict[str, t.Any]
 Show = t.Callable[[str], t.Any]
@@ -62,17 +55,33 @@ def create(client: Client, settings: Settings, files: t.Mapping[str, str]) -> No
     """The Job owns the rest, so that it goes with it even where this process cannot remove it."""
     first, *others = manifests(settings, files)
     owner = client.create(path_of(settings.namespace, "Job"), first)
+    yield_to_others(client, settings)
     reference = {"apiVersion": "batch/v1", "kind": "Job", "name": settings.name, "uid": owner["metadata"]["uid"]}
     for item in others:
         metadata = {**item["metadata"], "ownerReferences": [reference]}
         client.create(path_of(settings.namespace, item["kind"]), {**item, "metadata": metadata})
 
 
+def jobs_of(client: Client, namespace: str, release: str) -> list[JsonObject]:
+    selector = {"labelSelector": f"{DEPLOYMENT_LABEL}={release},{COMPONENT_LABEL}={COMPONENT}"}
+    return list(client.list(path_of(namespace, "Job"), selector))
+
+
+def yield_to_others(client: Client, settings: Settings) -> None:
+    """Two checks that start at the same moment both saw no other before. Whoever sees one now ends, be it both."""
+    found = jobs_of(client, settings.namespace, settings.release)
+    others = [job["metadata"]["name"] for job in found if not ended(job) and job["metadata"]["name"] != settings.name]
+    if others:
+        raise RunError(
+            f"Job {settings.namespace}/{others[0]} of another check started at the same moment; run this again when it "
+            "has ended"
+        )
+
+
 def clear(client: Client, namespace: str, release: str, *, everything: bool = False) -> list[str]:
     """Remove Jobs of earlier runs that have ended. One that runs is another check, and two would lie to each other."""
-    selector = {"labelSelector": f"{DEPLOYMENT_LABEL}={release},{COMPONENT_LABEL}={COMPONENT}"}
     removed = []
-    for found in client.list(path_of(namespace, "Job"), selector):
+    for found in jobs_of(client, namespace, release):
         name = found["metadata"]["name"]
         if not everything and not ended(found):
             since = found["metadata"].get("creationTimestamp", "unknown")
@@ -85,16 +94,15 @@ def clear(client: Client, namespace: str, release: str, *, everything: bool = Fa
     return removed
 
 
-def refuse_beside_servers(client: Client, settings: Settings) -> None:
-    """The NICs of running model servers are theirs: a check would wait for them, or take them away."""
-    selector = {"labelSelector": f"{DEPLOYMENT_LABEL}={settings.release},{ROLE_LABEL} in (prefill,decode)"}
-    found = client.list(f"/api/v1/namespaces/{settings.namespace}/pods", selector)
-    running = [pod["metadata"]["name"] for pod in found if (pod.get("status") or {}).get("phase") == "Running"]
-    if running:
-        raise RunError(
-            f"{len(running)} model servers run, among them {running[0]}, and hold the NICs; no kept result fits these "
-            "nodes. Check before the model servers are deployed, or set rdma_mesh_gate to off"
-        )
+def servers(client: Client, namespace: str, release: str) -> list[JsonObject]:
+    """The running pods of the deployment's model servers: the NICs of their nodes are theirs."""
+    selector = {"labelSelector": f"{DEPLOYMENT_LABEL}={release},{ROLE_LABEL} in (prefill,decode)"}
+    found = client.list(f"/api/v1/namespaces/{namespace}/pods", selector)
+    return [
+        pod
+        for pod in found
+        if (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+    ]
 
 
 def ended(job: t.Mapping[str, t.Any]) -> bool:
@@ -214,95 +222,3 @@ def line(step: t.Mapping[str, t.Any]) -> str:
     if phase == "measure":
         return f"RDMA mesh: rates of round {step.get('round')} of {step.get('rounds')}"
     return f"RDMA mesh: {step.get('step')}, {step.get('failures')} of {step.get('pairs')} pairs failed so far"
-
-
-# --- the verdict that is kept in the cluster ---
-
-
-def kept_name(release: str) -> str:
-    return f"{release[:50]}-rdma-mesh"
-
-
-def node_facts(client: Client, names: t.Iterable[str]) -> dict[str, list[str]]:
-    """UID and boot id of nodes: a node that was replaced or rebooted may have other NICs."""
-    wanted = set(names)
-    return {
-        node["metadata"]["name"]: [
-            node["metadata"].get("uid", ""),
-            ((node.get("status") or {}).get("nodeInfo") or {}).get("bootID", ""),
-        ]
-        for node in client.list("/api/v1/nodes")
-        if node["metadata"]["name"] in wanted
-    }
-
-
-def seal(nodes: t.Mapping[str, t.Sequence[str]], settings: Settings, version: str) -> str:
-    """What a kept result depends on. Requirements are not part of it: they are judged anew each time."""
-    facts = {
-        "nodes": {name: list(values) for name, values in nodes.items()},
-        "transport": settings.transport,
-        "nics": list(settings.nics),
-        "plan": dict(settings.plan),
-        "options": dict(settings.options),
-        "program": version,
-    }
-    return fingerprint(facts)
-
-
-def keep(client: Client, settings: Settings, text: str, version: str) -> bool:
-    """Keep a result with its seal; False where it is too large."""
-    names = [host["name"] for host in json.loads(text)["hosts"]]
-    packed = base64.b64encode(zlib.compress(text.encode(), 9)).decode()
-    if len(packed) > KEPT_BYTES:
-        return False
-    nodes = node_facts(client, names)
-    name = kept_name(settings.release)
-    body = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": settings.namespace, "labels": settings.labels},
-        "data": {"nodes": json.dumps(sorted(nodes)), "seal": seal(nodes, settings, version), "result": packed},
-    }
-    client.apply(path_of(settings.namespace, "ConfigMap", name), body)
-    return True
-
-
-@dataclasses.dataclass(frozen=True)
-class Kept:
-    """A kept result whose nodes, inputs and prober are as they were."""
-
-    text: str
-    nodes: frozenset[str]
-
-    def fits(self, settings: Settings) -> bool:
-        """Whether it answers the question as it is."""
-        return self.nodes == set(settings.nodes) if settings.nodes else len(self.nodes) == settings.hosts
-
-    def new_nodes(self, settings: Settings) -> list[str]:
-        """The nodes that alone have to be probed; empty where the kept result is no part of the answer."""
-        grows = self.nodes < set(settings.nodes) and settings.plan.get("mode", "full") == "full"
-        return sorted(set(settings.nodes) - self.nodes) if grows else []
-
-
-def kept(client: Client, settings: Settings, version: str) -> Kept | None:
-    """The kept result while all that it depends on is as it was."""
-    found = client.get_or_none(path_of(settings.namespace, "ConfigMap", kept_name(settings.release)))
-    data = (found or {}).get("data") or {}
-    try:
-        names = json.loads(data["nodes"])
-        if seal(node_facts(client, names), settings, version) != data["seal"]:
-            return None
-        text = zlib.decompress(base64.b64decode(data["result"])).decode()
-        return Kept(text, frozenset(names))
-    except (KeyError, TypeError, ValueError, zlib.error):
-        return None
-
-
-def forget(client: Client, namespace: str, release: str) -> bool:
-    try:
-        client.delete(path_of(namespace, "ConfigMap", kept_name(release)))
-    except ApiError as error:
-        if error.not_found:
-            return False
-        raise
-    return True

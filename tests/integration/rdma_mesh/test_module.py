@@ -180,9 +180,17 @@ def test_rails_fail_low_latency_and_the_verdict_is_kept(cluster: Cluster, tmp_pa
     assert "RAIL_ONLY (IP only)" in (tmp_path / "out/rdma_mesh_matrix.html").read_text()
     assert [item["kind"] for item in cluster.objects.values()] == ["ConfigMap"], "the kept verdict is all that is left"
 
-    again, _shown = play(cluster, tmp_path, gate="warn")
-    assert (again["verdict"], again["reused"], cluster.runs) == ("RAIL_ONLY", True, 1)
-    assert again["warnings"]
+    again, _shown = play(cluster, tmp_path, require="none")
+    assert (again["verdict"], again["reused"], again["changed"], cluster.runs) == ("RAIL_ONLY", True, False, 1)
+    looked, _shown = play(cluster, tmp_path, "--check", require="none")
+    assert (looked["verdict"], looked["reused"], looked["changed"]) == ("RAIL_ONLY", True, False)
+    # What it does not carry may have been mended since.
+    warned, _shown = play(cluster, tmp_path, gate="warn")
+    assert (warned["verdict"], warned["reused"], warned["changed"], cluster.runs) == ("RAIL_ONLY", False, False, 2)
+    assert warned["warnings"]
+    cluster.lost = []
+    mended, _shown = play(cluster, tmp_path)
+    assert (mended["verdict"], mended["passed"], mended["changed"], cluster.runs) == ("FULL_MESH", True, True, 3)
 
     removed, _shown = play(cluster, tmp_path, state="absent")
     assert (removed["changed"], cluster.objects) == (True, {})
@@ -192,7 +200,7 @@ def test_rails_fail_low_latency_and_the_verdict_is_kept(cluster: Cluster, tmp_pa
 
 def test_check_mode_creates_nothing(cluster: Cluster, tmp_path: Path) -> None:
     found, _shown = play(cluster, tmp_path, "--check", nics_per_host=NICS)
-    assert (found["plan"]["directed_pairs"], found["plan"]["rounds"]) == (192, 12)
+    assert (found["plan"]["directed_pairs"], found["plan"]["rounds"], found["changed"]) == (192, 12, True)
     assert (cluster.objects, cluster.runs) == ({}, 0)
 
 

@@ -61,14 +61,19 @@ def run(
         "root": str(guests.packages(Path(CACHE))),
     }
     printed = guests.isolated(setup)
+    assert "PYVERBS absent" in printed["log"], "the prober binds the library itself; no public image has more"
     analysis = results.analyze(results.read(frames.read(printed["log"], RUN, KEY)))
     raw = analysis.result.raw
-    print(f"{hosts}x{nics}: guests ready after {max(printed['ready'].values())} s, run {raw['duration_s']} s "
+    # On a line of its own, whatever the test runner has printed before.
+    print(f"\n{hosts}x{nics}: {usable(analysis)} pairs usable, guests ready after "
+          f"{max(printed['ready'].values())} s, run {raw['duration_s']} s "
           f"{raw['seconds']}")  # fmt: skip
     taken = [int(line.split()[1]) / 1000 for line in printed["log"].splitlines() if line.startswith("BARE ")]
     if taken:
         each = sum(taken) / len(taken)
         print(f"one perftest process per pair: {each:.2f} s each of {len(taken)}, {each * 768:.0f} s for 768 pairs")
+    elif bare:
+        print(f"one perftest process per pair: none of {bare} ended")
     return analysis
 
 
@@ -77,7 +82,7 @@ def usable(analysis: results.Analysis) -> int:
 
 
 def test_all_768_pairs_of_a_full_mesh() -> None:
-    analysis = run(HOSTS, NICS, [])
+    analysis = run(HOSTS, NICS, [], bare=4)
     assert usable(analysis) == 768, results.text_matrix(analysis.result.case.matrix)
     # An emulated host loses packets now and then, which its counters tell.
     assert analysis.shape.verdict in ("FULL_MESH", "FULL_MESH_DEGRADED")

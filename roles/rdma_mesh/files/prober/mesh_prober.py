@@ -48,7 +48,7 @@ def lead(config: dict[str, t.Any], path: str) -> int:
 def main(arguments: list[str]) -> int:
     path = arguments[0]
     config = json.loads(Path(path).read_text(encoding="utf-8"))
-    index = int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
+    index = int(os.environ.get("JOB_COMPLETION_INDEX", "0")) + int(config.get("first_index", 0))
     if index == 0 and "--agent" not in arguments:
         return lead(config, path)
     config["coordinator"] = os.environ.get("MESH_COORDINATOR") or config["coordinator"]

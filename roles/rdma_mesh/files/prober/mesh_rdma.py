@@ -455,7 +455,7 @@ class Rdma(Sweep):
         found["rates"] = self.rates
         found["flaps"] = self.flaps
         ports = {str(nic.nic["name"]): nic.port.try_register for nic in self.nics.values()}
-        found["gpu_memory"] = gpu.registrations(ports)
+        found["gpu_memory"] = gpu.registrations(ports) if self.options.get("gpu", True) else {}
         found["latencies"] = [[*pair, value] for pair, value in sorted(self.latencies.items())]
         found["ud"] = {"acked": sum(bin(row).count("1") for row in self.acked[FULL]),
                        "seen": sum(bin(row).count("1") for row in self.seen[FULL])}  # fmt: skip

@@ -114,3 +114,55 @@ def test_artifacts(tmp_path: Path) -> None:
     shown = dict(action.summary(data, reused=True))
     assert shown["Fabric"] == "FULL_MESH (RDMA), kept from an earlier run"
     assert "deepep_low_latency" in shown["Carries"]
+
+
+# --- beside model servers ---
+
+
+def serving(node: str) -> dict[str, t.Any]:
+    return {
+        "metadata": {"name": f"decode-{node}"},
+        "spec": {"nodeName": node, "containers": [{"name": "vllm"}]},
+        "status": {"podIP": "10.0.0.1", "phase": "Running"},
+    }
+
+
+def free(name: str) -> dict[str, t.Any]:
+    resources = {"nvidia.com/gpu": "8"}
+    conditions = [{"type": "Ready", "status": "True"}]
+    return {"metadata": {"name": name}, "status": {"conditions": conditions, "allocatable": resources}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "servers", "expected"),
+    [
+        ({"transport": "rdma"}, "", "pods with devices on 3"),
+        ({"transport": "rdma"}, "ab", "processes on a,b and pods on c"),
+        ({"transport": "rdma", "in_situ": "always"}, "abc", "processes on a,b,c"),
+        ({"transport": "rdma", "in_situ": "never"}, "a", "1 model servers run, among them decode-a"),
+        ({"transport": "udp"}, "", "pods with devices on 3"),
+        ({"transport": "udp"}, "a", "pods without devices on 3"),
+        ({"transport": "udp", "in_situ": "always"}, "abc", "processes on a,b,c"),
+    ],
+)
+def test_nothing_is_taken_from_servers(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, t.Any], servers: str, expected: str
+) -> None:
+    def pods(_client: t.Any, made: t.Any, *_rest: t.Any) -> tuple[str, dict[int, t.Any]]:
+        return f"pods {'with' if made.take_devices else 'without'} devices on {made.hosts}", {}
+
+    def processes(_client: t.Any, parts: t.Any, *_rest: t.Any) -> tuple[str, dict[int, t.Any]]:
+        beside = ",".join(place.node for place in parts.places)
+        return f"processes on {beside}" + (f" and pods on {','.join(parts.job.nodes)}" if parts.job else ""), {}
+
+    monkeypatch.setattr(action.runs, "probe", pods)
+    monkeypatch.setattr(action.situ, "probe", processes)
+    asked = {**ARGUMENTS, "hosts": 3, "accept_ip_only": True, **changes}
+    nodes = [free(name) for name in "abc"]
+    known = action.Known(nodes, None, action.kept.Choice(), [serving(name) for name in servers])
+    made = action.settings_of(asked, "run", "key")
+    try:
+        found, _absent = action.ActionModule._probed(t.cast(t.Any, None), asked, made, {}, known)
+    except action.runs.RunError as error:
+        found = str(error)
+    assert found.startswith(expected)

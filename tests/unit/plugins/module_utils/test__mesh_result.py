@@ -183,6 +183,31 @@ def test_what_is_measured_anew_counts() -> None:
     assert results.analyze(results.read(whole)).shape.verdict == "FULL_MESH"
 
 
+def test_a_host_that_is_gone_is_left_out() -> None:
+    """Of h0, h1 and h2, known before, h1 was replaced by h3."""
+    old = raw((2, 2, 2), rails)
+    new = raw((2, 2, 2), lambda h, i, g, j: rails(h, i, g, j) if 1 in (h, g) else "NOT_MEASURED")
+    new["hosts"][1]["name"] = new["matrix"]["hosts"][1] = "h3"
+    old["rates"], new["rates"] = [[0, 4, 1.5], [0, 2, 7.0]], [[2, 4, 3.5]]
+    whole = results.extend(json.dumps(old), json.dumps(new))
+    assert whole is not None
+    analysis = results.analyze(results.read(whole))
+    assert (analysis.shape.verdict, analysis.result.case.coverage) == ("RAIL_ONLY", (24, 24))
+    assert json.loads(whole)["rates"] == [[2, 4, 3.5], [0, 4, 1.5]]
+
+
+def test_a_part_of_the_hosts() -> None:
+    found = raw((2, 1, 2), but(full, (touches(1), "RETRY_EXC")))
+    found["errors"], found["flaps"] = [[0, 2, "rts", 5], [1, 4, "rts", 6]], [[4, 0], [2, 0]]
+    text = json.dumps(found)
+    assert results.restrict(text, ["h0", "h1", "h2", "x"]) == text
+    part = json.loads(results.restrict(text, ["h2", "h0"]))
+    analysis = results.analyze(results.read(json.dumps(part)))
+    assert (analysis.shape.verdict, analysis.result.case.matrix.hosts) == ("FULL_MESH", ("h0", "h2"))
+    assert (part["errors"], part["flaps"]) == ([[1, 3, "rts", 6]], [[3, 0]])
+    assert [host["index"] for host in part["hosts"]] == [0, 1]
+
+
 # --- the picture ---
 
 

@@ -341,3 +341,24 @@ def test_relays_need_one_rail_between_hosts() -> None:
     one = case((2, 2, 2), lambda _h, i, _g, j: "OK" if i == j == 0 else "RETRY_EXC")
     assert states(one)["allgather_reducescatter"] == "ok"
     assert states(case(GUIDE, groups_of((0, 1), (2, 3))))["allgather_reducescatter"] == "fail"
+
+
+# --- groups that stay on one host ---
+
+
+@pytest.mark.parametrize(("hosts_per_group", "state", "missing"), [(0, "fail", 24), (2, "fail", 24), (1, "ok", 0)])
+@pytest.mark.parametrize("backend", ["deepep_low_latency", "deepep_v2"])
+def test_ranks_of_one_host_need_nothing_of_the_fabric(
+    backend: str, hosts_per_group: int, state: str, missing: int
+) -> None:
+    group = verdict.Group("decode", ("h0", "h1"), backend, hosts_per_group=hosts_per_group)
+    found = verdict.judge(case((4, 4), rails), [group], kv=False)
+    assert (found.states, found.missing) == ({f"decode: {backend}": state}, missing)
+
+
+def test_key_values_leave_the_host_all_the_same() -> None:
+    groups = [verdict.Group(role, ("h0", "h1"), "deepep_low_latency", hosts_per_group=1) for role in
+              ("prefill", "decode")]  # fmt: skip
+    found = verdict.judge(case((4, 4), rails), groups)
+    assert found.states[verdict.KV_PATH] == "fail"
+    assert found.missing == 24

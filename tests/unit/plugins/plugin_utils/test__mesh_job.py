@@ -90,12 +90,38 @@ def test_the_image_is_the_model_server_s() -> None:
         jobs.image_of({})
 
 
-def test_datagrams_take_no_devices() -> None:
-    made = settings(transport="udp", host_network=True)
-    spec = pod(made)["spec"]
-    assert (spec["hostNetwork"], spec["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
-    assert "nvidia.com/gpu" not in json.dumps(spec["containers"])
-    assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_RAW"]}
+def test_datagrams_can_do_without_the_devices_of_servers() -> None:
+    made = settings("coreweave", transport="udp", take_devices=False)
+    resources = jobs.server(pod(made))["resources"]
+    assert resources["limits"]
+    assert set(resources["limits"]) <= set(jobs.REDUCED)
+    assert "nvidia.com/gpu" in jobs.server(pod(settings("coreweave", transport="udp")))["resources"]["limits"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_datagrams_may_bind_to_an_interface(overlay: str) -> None:
+    security = jobs.server(pod(settings(overlay, transport="udp")))["securityContext"]
+    assert security.get("privileged") or "NET_RAW" in security["capabilities"]["add"]
+    given = jobs.server(jobs.templates(OBJECTS[overlay])["decode"])["securityContext"]
+    assert set((given.get("capabilities") or {}).get("add") or ()) <= set(security["capabilities"]["add"])
+
+
+def test_the_network_of_the_node_attaches_nothing_and_is_for_one_check_at_a_time() -> None:
+    found = pod(settings(host_network=True))
+    assert (found["spec"]["hostNetwork"], found["spec"]["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    assert "annotations" not in found["metadata"]
+    assert found["spec"]["containers"][0]["ports"] == [{"name": "mesh", "containerPort": 18515}]
+    assert "ports" not in pod(settings())["spec"]["containers"][0]
+
+
+def test_less_is_never_made_more() -> None:
+    template = {"spec": {"containers": [{"name": "v", "image": "i", "resources": {
+        "requests": {"cpu": "50m", "memory": "1Ti", "x/y": "8"}, "limits": {"memory": "128Mi"}}}]}}  # fmt: skip
+    made = dataclasses.replace(SETTINGS, template=template)
+    assert jobs.server(pod(made))["resources"] == {
+        "requests": {"cpu": "50m", "memory": "2Gi", "x/y": "8"},
+        "limits": {"memory": "128Mi"},
+    }
 
 
 def test_one_host_is_no_mesh() -> None:
@@ -126,6 +152,15 @@ def test_datagram_probers_go_where_the_model_servers_would() -> None:
         jobs.on_nodes(settings(transport="udp"), NODES)
 
 
+def test_nodes_of_another_pool_do_not_fit() -> None:
+    template = {"spec": {"nodeSelector": {"pool": "gpu"}, "containers": [{"name": "v", "image": "i"}]}}
+    made = dataclasses.replace(SETTINGS, template=template, nodes=("a", "b"))
+    nodes = [node("a"), node("b")]
+    nodes[0]["metadata"]["labels"] = {"pool": "gpu"}
+    with pytest.raises(jobs.JobError, match=r"^node b: it has not the label pool=gpu$"):
+        jobs.on_nodes(made, nodes)
+
+
 def test_probers_with_devices_are_the_scheduler_s_matter() -> None:
     assert jobs.on_nodes(settings(), []).allowed == ()
 
@@ -151,6 +186,7 @@ def test_needs_come_from_the_rendered_servers(overlay: str) -> None:
         "decode": "deepep_low_latency",
     }
     assert found["decode"].hosts == ("a", "b")
+    assert found["decode"].hosts_per_group == (4 if overlay == "dgx_cloud_gb200" else 2)
 
 
 def test_the_gpu_to_hca_map_is_by_rank() -> None:

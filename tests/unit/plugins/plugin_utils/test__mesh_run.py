@@ -13,7 +13,12 @@ import pytest
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _mesh_frames as frames
 from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _mesh_run as runs
-from ansible_collections.llmd.wide_ep.plugins.plugin_utils._mesh_job import INDEX_ANNOTATION, Settings
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._mesh_job import (
+    DEPLOYMENT_LABEL,
+    INDEX_ANNOTATION,
+    ROLE_LABEL,
+    Settings,
+)
 
 SETTINGS = Settings("n", "r", "0123456789abcdef", "key", "image", 2, "rdma", ("mlx5_*",))
 TEXT = json.dumps({"hosts": [{"name": "a"}, {"name": "b"}]})
@@ -38,8 +43,7 @@ class FakeClient:
         self.jobs: list[Json] = []
         self.job: Json = {}
         self.log = LOG
-        self.nodes = {"a": ["ua", "boot1"], "b": ["ub", "boot1"]}
-        self.maps: dict[str, Json] = {}
+        self.selectors: list[str] = []
         self.alive: set[tuple[str, str]] = set()
         self.created: list[Json] = []
         self.warnings: list[str] = []
@@ -47,13 +51,11 @@ class FakeClient:
         self.log_errors: list[Exception] = []
 
     def list(self, path: str, params: t.Any = None) -> list[Json]:
-        if path.endswith("/nodes"):
-            return [{"metadata": {"name": name, "uid": uid}, "status": {"nodeInfo": {"bootID": boot}}}
-                    for name, (uid, boot) in self.nodes.items()]  # fmt: skip
+        self.selectors.append((params or {}).get("labelSelector", ""))
         return self.jobs if path.endswith("/jobs") else self.pods
 
     def get_or_none(self, path: str, params: t.Any = None) -> Json | None:
-        return self.job if "/jobs/" in path else self.maps.get(path)
+        return self.job
 
     def create(self, path: str, body: Json) -> Json:
         if body["kind"] == self.refuse:
@@ -62,17 +64,12 @@ class FakeClient:
         self.alive.add((body["kind"], body["metadata"]["name"]))
         return {**body, "metadata": {**body["metadata"], "uid": "job-uid"}}
 
-    def apply(self, path: str, body: Json) -> Json:
-        self.maps[path] = body
-        return body
-
     def delete(self, path: str, params: t.Any = None) -> Json:
         kind = {plural: kind for kind, plural in runs.PLURAL.items()}[path.rsplit("/", 2)[1]]
         name = path.rsplit("/", 1)[1]
-        if (kind, name) not in self.alive and path not in self.maps:
+        if (kind, name) not in self.alive:
             raise ApiError(404, "NotFound", "no", path)
         self.alive.discard((kind, name))
-        self.maps.pop(path, None)
         return {}
 
     def logs(self, namespace: str, name: str, container: str, *, tail: int | None = None) -> str:
@@ -188,58 +185,33 @@ def test_what_could_not_be_removed_is_told(fake: FakeClient, monkeypatch: pytest
     assert len(fake.warnings) == 4
 
 
-@pytest.mark.parametrize(("phase", "refused"), [("Running", True), ("Pending", False), ("Succeeded", False)])
-def test_running_model_servers_keep_their_nics(fake: FakeClient, phase: str, refused: bool) -> None:
-    fake.pods = [pod(0, phase)]
-    if refused:
-        with pytest.raises(runs.RunError, match="1 model servers run, among them mesh-0"):
-            runs.refuse_beside_servers(t.cast(Client, fake), SETTINGS)
-    else:
-        runs.refuse_beside_servers(t.cast(Client, fake), SETTINGS)
-
-
-# --- the kept result ---
-
-
-def asked(hosts: int = 2, nodes: tuple[str, ...] = (), transport: str = "rdma", **plan: t.Any) -> Settings:
-    return Settings("n", "r", "x", "y", "i", hosts, transport, ("mlx5_*",), nodes=nodes, plan=plan)
-
-
-def test_a_result_is_kept_while_nothing_has_changed(fake: FakeClient) -> None:
-    client = t.cast(Client, fake)
-    assert runs.kept(client, SETTINGS, "v1") is None
-    assert runs.keep(client, SETTINGS, TEXT, "v1")
-    assert runs.kept(client, SETTINGS, "v1") == runs.Kept(TEXT, frozenset({"a", "b"}))
-    assert runs.kept(client, SETTINGS, "v2") is None, "another prober"
-    assert runs.kept(client, asked(transport="udp"), "v1") is None
-    fake.nodes["b"] = ["ub", "boot2"]
-    assert runs.kept(client, SETTINGS, "v1") is None, "a node was rebooted"
-    fake.nodes = {"a": ["ua", "boot1"]}
-    assert runs.kept(client, SETTINGS, "v1") is None, "a node is gone"
-    assert runs.forget(client, "n", "r")
-    assert not runs.forget(client, "n", "r")
-
-
 @pytest.mark.parametrize(
-    ("settings", "fits", "new"),
-    [
-        (asked(2), True, []),
-        (asked(3), False, []),
-        (asked(nodes=("b", "a")), True, []),
-        (asked(nodes=("a", "b", "c", "d")), False, ["c", "d"]),
-        (asked(nodes=("a", "c")), False, []),
-        (asked(nodes=("a", "b", "c"), mode="sampled", rounds=4), False, []),
-    ],
+    ("phase", "ending", "expected"),
+    [("Running", False, ["mesh-0"]), ("Running", True, []), ("Pending", False, []), ("Succeeded", False, [])],
 )
-def test_what_a_kept_result_is_good_for(settings: Settings, fits: bool, new: list[str]) -> None:
-    known = runs.Kept(TEXT, frozenset({"a", "b"}))
-    assert (known.fits(settings), known.new_nodes(settings)) == (fits, new)
+def test_running_model_servers(fake: FakeClient, phase: str, ending: bool, expected: list[str]) -> None:
+    fake.pods = [pod(0, phase)]
+    if ending:
+        fake.pods[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    found = runs.servers(t.cast(Client, fake), "n", "r")
+    assert [one["metadata"]["name"] for one in found] == expected
+    assert fake.selectors[-1] == f"{DEPLOYMENT_LABEL}=r,{ROLE_LABEL} in (prefill,decode)"
 
 
-@pytest.mark.parametrize("data", [{}, {"nodes": "x"}, {"nodes": '["a", "b"]', "seal": "s", "result": "%"}])
-def test_a_kept_result_that_cannot_be_read_is_none(fake: FakeClient, data: Json) -> None:
-    fake.maps["/api/v1/namespaces/n/configmaps/r-rdma-mesh"] = {"data": data}
-    assert runs.kept(t.cast(Client, fake), SETTINGS, "v1") is None
+def test_of_two_checks_at_the_same_moment_none_meets_the_other(
+    fake: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = fake.create
+
+    def with_another(path: str, body: Json) -> Json:
+        fake.jobs = [job(done=False)]
+        return create(path, body)
+
+    monkeypatch.setattr(fake, "create", with_another)
+    with pytest.raises(runs.RunError, match="Job n/old of another check started at the same moment"):
+        probe(fake)
+    assert [item["kind"] for item in fake.created] == ["Job"], "its pods never get a program"
+    assert fake.alive == set()
 
 
 @pytest.mark.parametrize(
