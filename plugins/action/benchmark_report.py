@@ -76,6 +76,7 @@ def request_of(arguments: t.Mapping[str, t.Any]) -> Request:
         per_request=arguments["per_request"],
         allow_differences=tuple(arguments["allow_differences"]),
         confidence=arguments["confidence"],
+        notes=tuple(Finding(**note) for note in arguments["notes"]),
     )
 
 
@@ -83,7 +84,13 @@ def documents(judged: Judged) -> dict[str, str]:
     """File name by content. The same results give the same files."""
     texts = {name: yaml.dump(content, Dumper=_Dumper, sort_keys=False) for name, content in judged.reports.items()}
     outcome = judged.outcome
-    return {**texts, "summary.md": markdown(outcome), "junit.xml": junit(outcome), "report.html": page(outcome)}
+    return {
+        **texts,
+        "outcome.json": json.dumps(data(outcome), indent=1, sort_keys=True) + "\n",
+        "summary.md": markdown(outcome),
+        "junit.xml": junit(outcome),
+        "report.html": page(outcome),
+    }
 
 
 def summary(outcome: Outcome) -> list[list[str]]:
@@ -110,6 +117,14 @@ class ActionModule(InProcessAction):
         "stack": {"type": "list", "elements": "dict", "options": STACK, "default": []},
         "topology": {"type": "dict", "options": TOPOLOGY},
         "ranks": {"type": "list", "elements": "dict", "default": []},
+        "notes": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                name: {"type": "str", "required": True} for name in ("code", "severity", "subject", "evidence", "fix")
+            },
+        },
         "slo": {"type": "dict", "default": {}},
         "max_failure_share": {"type": "float", "default": 0.01},
         "require_token_latency": {"type": "bool", "default": False},

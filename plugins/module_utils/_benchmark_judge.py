@@ -49,6 +49,8 @@ class Request:
     per_request: bool = True
     allow_differences: tuple[str, ...] = ()
     confidence: float = 0.95
+    #: What was found out beside the files: while the load ran, and by the servers' own counters.
+    notes: tuple[Finding, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,7 @@ class _Repeat:
 def judge(request: Request) -> Judged:
     repeats = [_repeat(path, request) for path in request.results]
     runs = [repeat.run for repeat in repeats if repeat.run is not None]
-    findings = _of_repeats([repeat.findings for repeat in repeats])
+    findings = [*_of_repeats([repeat.findings for repeat in repeats]), *request.notes]
     if len(runs) < len(request.results) or not runs:
         return Judged(Outcome(request.title, None, tuple(_once(findings))), {})
     chosen = repeats[_middle(runs)]

@@ -198,9 +198,13 @@ CASES: dict[str, tuple[str, ...]] = {
     "requests were answered": ("ALL_FAILED", "REQUESTS_FAILED"),
     "the figures are possible": ("VALUE", "INCONSISTENT", "TOOL_CHECK", "PER_REQUEST", "TOPOLOGY"),
     "tokens are counted as they were generated": ("TOKEN_RECOUNT", "LENGTH", "NOT_STREAMED", "ITL_DEGENERATE"),
+    "the servers counted what the client did": ("COUNTERS", "STACK_CHANGED"),
 }
-#: What is said before the load.
-BEFORE = ("PROFILE",)
+#: What is said before there are results.
+BEFORE = (
+    *("PROFILE", "ENDPOINT", "MODEL", "TOOL", "TOKENIZER", "LOAD_ENDED", "DEADLINE", "DISK", "FOLDER"),
+    *("POD", "POD_IN_USE", "COLLECT"),
+)
 COMPARED = ("NOT_COMPARABLE", "UNSTABLE", "FEW_RUNS", "WORSE")
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import typing as t
 import urllib.parse
 
@@ -42,6 +43,7 @@ class Profile:
     request_timeout: float | None = 1800.0
     seed: int = 20260526
     per_request: bool = False
+    max_workers: int = 16
     slo: t.Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
@@ -51,11 +53,12 @@ class Profile:
     @property
     def workers(self) -> int:
         """Processes that share the requests evenly. The tool would take the node's CPUs, whatever the pod's limit."""
-        return next(count for count in (16, 8, 4, 2, 1) if self.concurrency % count == 0)
+        fitting = (16, 8, 4, 2, 1)
+        return next(count for count in fitting if count <= max(1, self.max_workers) and self.concurrency % count == 0)
 
 
 GUIDE = Profile("2048_concurrent_2k_isl_2k_osl", 2048, 8192, 2000, 2000, slo={"ttft": 26.0, "tpot": 0.1})
-REHEARSAL = Profile("rehearsal", 16, 64, 200, 100)
+REHEARSAL = Profile("rehearsal", 16, 64, 200, 100, max_workers=2)
 #: Requests at once per decode rank, from half empty to beyond what a rank's KV cache is planned for.
 SWEEP = (32, 64, 96, 128, 160, 192, 224, 256)
 
@@ -69,6 +72,57 @@ def sweep(ranks: int, profile: Profile = GUIDE, per_rank: t.Sequence[int] = SWEE
         )
         for size in sizes
     )
+
+
+class ProfileError(ValueError):
+    """A workload that cannot be made; str() says why."""
+
+
+#: Names of workloads that are no profile of their own.
+SWEEP_NAME = "sweep"
+#: What a workload of the user's own may say.
+CUSTOM: dict[str, type] = {
+    "concurrency": int,
+    "requests": int,
+    "input_tokens": int,
+    "output_tokens": int,
+    "streaming": bool,
+    "max_workers": int,
+}
+NAME = re.compile(r"[a-z0-9]([a-z0-9_.-]{0,60}[a-z0-9])?")
+
+
+def named(names: t.Sequence[str], ranks: int, custom: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[Profile, ...]:
+    """The workloads of these names: the guide's, the rehearsal's, the sweep's several, or the user's own."""
+    known: dict[str, tuple[Profile, ...]] = {profile.name: (profile,) for profile in (GUIDE, REHEARSAL)}
+    known[SWEEP_NAME] = sweep(ranks)
+    own = {name: (_custom(name, values),) for name, values in custom.items()}
+    found: list[Profile] = []
+    for name in dict.fromkeys(names):
+        if name not in {**known, **own}:
+            raise ProfileError(f"there is no workload {name!r}; known are {', '.join(sorted({**known, **own}))}")
+        found += {**known, **own}[name]
+    if not found:
+        raise ProfileError("no workload is named")
+    return tuple(found)
+
+
+def _custom(name: str, values: t.Mapping[str, t.Any]) -> Profile:
+    if not NAME.fullmatch(name):
+        raise ProfileError(f"{name!r} is no name of a workload: use small letters, digits, _, . and -")
+    unknown = sorted(set(values) - set(CUSTOM))
+    if unknown:
+        raise ProfileError(f"{name}: unknown keys {', '.join(unknown)}; known are {', '.join(CUSTOM)}")
+    missing = [key for key in ("concurrency", "requests", "input_tokens", "output_tokens") if key not in values]
+    if missing:
+        raise ProfileError(f"{name}: {', '.join(missing)} missing")
+    for key, value in values.items():
+        # True is an int to Python, and no number of anything.
+        fits = isinstance(value, bool) is (CUSTOM[key] is bool) and isinstance(value, CUSTOM[key])
+        if not fits or (CUSTOM[key] is int and value < 1):
+            wanted = "true or false" if CUSTOM[key] is bool else "a whole number of 1 or more"
+            raise ProfileError(f"{name}.{key}: found {value!r}, expected {wanted}")
+    return Profile(name, **values)
 
 
 @dataclasses.dataclass(frozen=True)

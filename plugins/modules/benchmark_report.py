@@ -20,7 +20,8 @@ description:
     some are in a slow mode a tenth to a third below. Slow repeats are set apart, the others are compared by Student's t
     on logarithms with a prior variance. A change counts where its whole interval is beyond the tolerance, 5 % of rates
     and of the median TPOT, 10 % of the median request latency, 15 % of the median TTFT.
-  - Writes reports 0.2 and 0.2.1, and a summary as Markdown, JUnit and one HTML page that needs no network.
+  - Writes reports 0.2 and 0.2.1, the outcome as JSON, and a summary as Markdown, JUnit and one HTML page that needs no
+    network.
   - It runs on the controller, in the process of the run. Per-request files of any size are streamed.
 attributes:
   action:
@@ -191,6 +192,34 @@ options:
     type: list
     elements: dict
     default: []
+  notes:
+    description:
+      - Findings of the run beside its files, such as RV(llmd.wide_ep.benchmark_run#module:findings). They are judged
+        and shown with the others.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      code:
+        description: Code of the finding.
+        type: str
+        required: true
+      severity:
+        description: V(error), V(warning) or V(info).
+        type: str
+        required: true
+      subject:
+        description: What it is about.
+        type: str
+        required: true
+      evidence:
+        description: What was seen.
+        type: str
+        required: true
+      fix:
+        description: What to do.
+        type: str
+        required: true
   slo:
     description: Limits in seconds for goodput. Names are C(ttft), C(tpot), C(itl), C(ntpot) and C(request_latency).
     type: dict

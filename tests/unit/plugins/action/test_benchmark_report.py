@@ -17,7 +17,10 @@ DATA = Path(__file__).parents[3] / "data" / "benchmark"
 GUIDE = DATA / "guide-cks-h200.report-v0.2.yaml"
 NEW, ALL_FAILED = DATA / "inference-perf-0.7.0", DATA / "inference-perf-0.7.0-all-failed"
 DEFAULTS: dict[str, t.Any] = {name: option.get("default") for name, option in ActionModule.ARGUMENTS.items()}
-FILES = {"benchmark_report_v0.2.yaml", "benchmark_report_v0.2.1.yaml", "summary.md", "junit.xml", "report.html"}
+FILES = {
+    *("benchmark_report_v0.2.yaml", "benchmark_report_v0.2.1.yaml"),
+    *("outcome.json", "summary.md", "junit.xml", "report.html"),
+}
 
 
 def act(check_mode: bool = False, **arguments: t.Any) -> dict[str, t.Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 import pytest
@@ -13,8 +14,10 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._benchmark_profile im
     GUIDE,
     REHEARSAL,
     Profile,
+    ProfileError,
     Target,
     config,
+    named,
     profile_findings,
     sweep,
 )
@@ -65,7 +68,7 @@ def test_nothing_is_written_that_a_release_does_not_know(release: str, path: str
 def test_workers_share_the_requests_evenly() -> None:
     assert (GUIDE.workers, REHEARSAL.workers, Profile("p", 6, 12, 1, 1).workers, Profile("p", 7, 7, 1, 1).workers) == (
         16,
-        16,
+        2,
         2,
         1,
     )
@@ -110,3 +113,34 @@ def test_what_is_wrong_is_said_before_the_load(
 @pytest.mark.parametrize(("deadline", "expected"), [(600.0, 1), (3600.0, 0), (0.0, 0)])
 def test_a_deadline_below_the_expected_time_is_told(deadline: float, expected: int) -> None:
     assert len(profile_findings(GUIDE, TARGET, deadline, seconds=742)) == expected
+
+
+CUSTOM: dict[str, t.Any] = {"concurrency": 4, "requests": 16, "input_tokens": 10, "output_tokens": 20}
+
+
+def test_workloads_are_found_by_name_once_each_in_order() -> None:
+    found = named(["mine", "rehearsal", "sweep", "mine"], 16, {"mine": CUSTOM})
+    names = [profile.name for profile in found]
+    assert names[:2] == ["mine", "rehearsal"]
+    assert names[2:] == [profile.name for profile in sweep(16)]
+    assert (found[0].concurrency, found[0].requests, found[0].streaming) == (4, 16, True)
+
+
+@pytest.mark.parametrize(
+    ("names", "custom", "words"),
+    [
+        (["guide"], {}, "known are 2048_concurrent_2k_isl_2k_osl, rehearsal, sweep"),
+        ([], {}, "no workload is named"),
+        (["x"], {"x": {**CUSTOM, "isl": 1}}, "x: unknown keys isl"),
+        (["x"], {"x": {"concurrency": 1}}, "x: requests, input_tokens, output_tokens missing"),
+        (["x"], {"x": {**CUSTOM, "requests": 0}}, "x.requests: found 0"),
+        (["x"], {"x": {**CUSTOM, "requests": "16"}}, "x.requests: found '16'"),
+        (["x"], {"x": {**CUSTOM, "requests": True}}, "x.requests: found True"),
+        (["x"], {"x": {**CUSTOM, "streaming": 1}}, "expected true or false"),
+        (["a/b"], {"a/b": CUSTOM}, "'a/b' is no name"),
+        (["../x"], {"../x": CUSTOM}, "is no name"),
+    ],
+)
+def test_workloads_that_cannot_be_made_are_refused(names: list[str], custom: dict[str, t.Any], words: str) -> None:
+    with pytest.raises(ProfileError, match=re.escape(words)):
+        named(names, 16, custom)
