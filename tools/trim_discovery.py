@@ -55,6 +55,11 @@ METHODS: dict[str, tuple[str, ...]] = {
             for verb in ("delete", "get", "insert", "list", "patch")
         ),
         *(f"resourcePolicies.{verb}" for verb in ("delete", "get", "insert", "list")),
+        # What controllers in a cluster make, and what keeps networks from being deleted.
+        *(
+            f"{resource}.aggregatedList"
+            for resource in ("addresses", "disks", "forwardingRules", "healthChecks", "networkEndpointGroups")
+        ),
         "acceleratorTypes.get",
         "globalOperations.get",
         "globalOperations.list",

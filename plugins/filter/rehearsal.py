@@ -9,7 +9,13 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _rehearsal_render as render
-from ansible_collections.llmd.wide_ep.plugins.plugin_utils._rehearsal_topology import TopologyError, desired, topology
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._rehearsal_topology import (
+    WARDEN,
+    TopologyError,
+    desired,
+    provider_config,
+    topology,
+)
 
 Data = t.Mapping[str, t.Any]
 
@@ -27,20 +33,22 @@ def rehearsal_plan(
     gpu_nodes: int = 4,
     fabric: str = "full_mesh",
     faults: t.Sequence[Data] = (),
+    provider: str = "",
 ) -> dict[str, t.Any]:
     try:
         cluster = topology(name, subnet, profile, gpu_nodes=gpu_nodes, fabric=fabric, faults=faults)
-        wanted = desired(cluster, objects)
+        parts = provider_config(cluster, provider) if provider else None
+        wanted = desired(cluster, objects, () if provider else (WARDEN,))
     except TopologyError as error:
         raise AnsibleFilterError(str(error)) from error
     return {
         "topology": cluster,
         "server": f"https://{cluster['address']}:6443",
         "registry": f"{cluster['address']}:5000",
-        "certificates": render.certificates(cluster),
-        "kubeconfigs": render.kubeconfigs(cluster, state_dir, user_dir),
-        "files": render.files(cluster, wanted, role_path),
-        "variables": {"topology": cluster, **parameters},
+        "certificates": render.certificates(cluster, bool(provider)),
+        "kubeconfigs": render.kubeconfigs(cluster, state_dir, user_dir, bool(provider)),
+        "files": render.files(cluster, wanted, role_path, parts),
+        "variables": {"topology": cluster, "provider": bool(provider), **parameters},
     }
 
 

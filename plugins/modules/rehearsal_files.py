@@ -13,7 +13,7 @@ author:
 description:
   - Renders many Jinja templates and copies many files with one task, where one task per file would take a minute.
   - A template may call C(digest) with paths under O(dest) and gets a hash of these files as they are after the run, in
-    check mode too. Files are rendered in the order of O(files).
+    check mode too. Files are rendered in the order of O(files). C(text) gives the contents of a file under O(dest).
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
@@ -135,6 +135,11 @@ class Renderer:
             total.update(hashlib.sha256(content).digest())
         return total.hexdigest()[:16]
 
+    def text(self, path: str) -> str:
+        """A file that is there already; nothing before it is."""
+        file = self.dest / path
+        return file.read_text() if file.exists() else ""
+
     def content(self, item: dict[str, t.Any]) -> bytes:
         if item["copy"]:
             return pathlib.Path(item["copy"]).read_bytes()
@@ -155,6 +160,7 @@ class Renderer:
                 autoescape=False,
             )
             environment.globals["digest"] = self.digest
+            environment.globals["text"] = self.text
             self.environments[folder] = environment
         return self.environments[folder]
 

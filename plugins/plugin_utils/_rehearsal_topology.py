@@ -146,6 +146,7 @@ def topology(
 
 #: Kinds of bootstrap objects -> path below the API's root, for objects with and without a namespace.
 COLLECTIONS = {
+    "CustomResourceDefinition": "apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "ClusterRole": "apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "EndpointSlice": "apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
@@ -174,10 +175,34 @@ def dns_objects(cluster: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
     ]  # fmt: skip
 
 
-def desired(cluster: t.Mapping[str, t.Any], objects: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+#: What the provider's parts leave in the API, and no pod could be made with once they do not run.
+WARDEN = (
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/"
+    "warden-mutating.config.common-webhooks.networking.gke.io"
+)
+#: The labels that name the pool of a node, and say how it was made. With the provider's parts its pool gives them.
+POOL_LABELS = ("cloud.google.com/gke-nodepool", "compute.coreweave.com/node-pool")
+POOL_CHOICES = ("cloud.google.com/gke-gpu-driver-version",)
+
+
+def provider_config(cluster: dict[str, t.Any], profile: str) -> dict[str, t.Any]:
+    """Which node stands for which pool, taken out of the labels that are kept on the nodes."""
+    nodes = []
+    for item in cluster["nodes"]:
+        names = [item["labels"].pop(label) for label in POOL_LABELS if label in item["labels"]]
+        for label in POOL_CHOICES:
+            item["labels"].pop(label, None)
+        nodes.append({"name": item["name"], "kind": item["kind"], "pool": names[0]})
+    return {"profile": "gke" if profile.startswith("gke") else profile, "nodes": nodes}
+
+
+def desired(
+    cluster: t.Mapping[str, t.Any], objects: t.Iterable[t.Mapping[str, t.Any]], absent: t.Sequence[str] = ()
+) -> dict[str, t.Any]:
     """What the steward keeps true in the API."""
     keys = ("labels", "taints", "resources", "pods")
     return {
         "objects": [{"path": object_path(item), "object": item} for item in [*objects, *dns_objects(cluster)]],
+        "absent": list(absent),
         "nodes": {item["name"]: {key: item[key] for key in keys} for item in cluster["nodes"]},
     }

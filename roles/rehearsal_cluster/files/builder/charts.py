@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import gotool
+from . import families, gotool
 from .cache import SUMS, digest, read_json, sha256_file, write_json
 from .errors import BuildError
 from .process import Command, run
@@ -32,6 +32,8 @@ KUEUE = Module("sigs.k8s.io/kueue", "v0.19.2", "h1:mPNzr37u0nwI7ikST5QQl5gg6EgtY
 GAIE = Module(
     "sigs.k8s.io/gateway-api-inference-extension", "v1.5.0", "h1:w9Awt60cmI1vM7Y6N81h8wDCBP0WkmxpdI7GKY0v070="
 )
+GATEWAY_API = Module("sigs.k8s.io/gateway-api", "v1.5.1", "h1:RqVRIlkhLhUO8wOHKTLnTJA6o/1un4po4/6M1nRzdd0=")
+ISTIO = Module("istio.io/istio", families.ISTIO, "h1:ui9TJjRMAV/hb5ehQaZDq7IUGxuQP6dra9lapT/VjHI=")
 PROMETHEUS_OPERATOR = Module(
     "github.com/prometheus-operator/prometheus-operator", "v0.83.0", "h1:qAKbm+45fqNGcn9sGTa1Ae2TM3KZuYA/uyoD2QKi9+o="
 )
@@ -47,6 +49,8 @@ class Chart:
     repository: str
     version: str
     app_version: str
+    # The name of its folder, where it is another than the chart's.
+    folder: str = ""
 
     @property
     def reference(self) -> str:
@@ -61,13 +65,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class Definitions:
-    """Custom resource definitions of a module."""
+    """Files of a module: custom resource definitions, or what an image takes from there."""
 
     name: str
     module: Module
     files: str
 
 
+_ISTIO_VERSION = families.ISTIO.removeprefix("v")
+_ISTIO_REPOSITORY = "gcr.io/istio-release/charts"
 _GAIE_REPOSITORY = "registry.k8s.io/gateway-api-inference-extension/charts"
 CHARTS: tuple[Chart, ...] = (
     Chart("lws", LWS, "charts", "registry.k8s.io/lws/charts", "0.9.0", "v0.9.0"),
@@ -76,9 +82,21 @@ CHARTS: tuple[Chart, ...] = (
     # The last chart with its CRD in a template: what a cluster may still have.
     Chart("lws", LWS_OLD, "charts", "registry.k8s.io/lws/charts", "0.7.0", "v0.7.0"),
     Chart("kueue", KUEUE, "charts", "registry.k8s.io/kueue/charts", "0.19.2", "v0.19.2"),
+    Chart("base", ISTIO, "manifests/charts", _ISTIO_REPOSITORY, _ISTIO_VERSION, _ISTIO_VERSION),
+    Chart(
+        "istiod",
+        ISTIO,
+        "manifests/charts/istio-control",
+        _ISTIO_REPOSITORY,
+        _ISTIO_VERSION,
+        _ISTIO_VERSION,
+        folder="istio-discovery",
+    ),
 )
 DEFINITIONS: tuple[Definitions, ...] = (
     Definitions("gateway-api-inference-extension", GAIE, "config/crd/bases/*.yaml"),
+    Definitions("gateway-api", GATEWAY_API, "config/crd/standard/gateway.networking.k8s.io_*s.yaml"),
+    Definitions("istio", ISTIO, "tools/packaging/common/envoy_bootstrap.json"),
     Definitions("prometheus-operator", PROMETHEUS_OPERATOR, "example/prometheus-operator-crd/*.yaml"),
 )
 SCHEMA = 1
@@ -96,7 +114,9 @@ def definitions(name: str) -> Definitions:
 
 def key(names: tuple[str, ...], crds: tuple[str, ...], helm: str) -> str:
     """Hash what determines the packaged charts."""
-    rows = [asdict(chart(name)) for name in names], [asdict(definitions(name)) for name in crds]
+    # What most rows leave empty does not count, so that they stay the same when such a field is added.
+    filled = [{field: value for field, value in asdict(chart(name)).items() if value} for name in names]
+    rows = filled, [asdict(definitions(name)) for name in crds]
     return digest({"schema": SCHEMA, "rows": rows, "helm": helm})
 
 
@@ -140,9 +160,10 @@ class Sources:
         shutil.copytree(self.module(row.module) / row.charts, copy, copy_function=shutil.copyfile)
         for folder in (copy, *(path for path in copy.rglob("*") if path.is_dir())):
             folder.chmod(0o755)
-        run([self.helm, "dependency", "build", copy / row.name], env=self.helm_env, tick=self.tick)
+        sources = copy / (row.folder or row.name)
+        run([self.helm, "dependency", "build", sources], env=self.helm_env, tick=self.tick)
         versions = ["--version", row.version, "--app-version", row.app_version]
-        package: Command = [self.helm, "package", copy / row.name, *versions, "--destination", target]
+        package: Command = [self.helm, "package", sources, *versions, "--destination", target]
         run(package, env=self.helm_env, tick=self.tick)
         return target / row.file
 

@@ -60,9 +60,9 @@ SYSTEMS: tuple[System, ...] = (
     ),
     System(
         "base",
-        # Its Python is 3.13; the load generator needs 3.12 or newer.
+        # Its Python is 3.13; the load generator needs 3.12 or newer, and its wheels the C++ library.
         "trixie",
-        (*_SHELL, "curl", "iproute2", "jq", "procps", "python3", "util-linux"),
+        (*_SHELL, "curl", "iproute2", "jq", "libstdc++6", "procps", "python3", "util-linux"),
         20,
     ),
 )

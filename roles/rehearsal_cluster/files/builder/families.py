@@ -63,6 +63,8 @@ def _helm_stamps(version: str) -> tuple[tuple[str, str], ...]:
     return (("helm.sh/helm/v3/internal/version.version", version), *capabilities)
 
 
+# The newest commit that the module proxy has: none of its releases resolves there.
+ISTIO = "v0.0.0-20260827124520-eed52ebb66ad"
 _PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -167,6 +169,17 @@ FAMILIES: tuple[Family, ...] = (
         ),
         # It names the image of the config reloader by its own version.
         (("github.com/prometheus/common/version.Version", "0.83.0"),),
+        alone=True,
+    ),
+    Family(
+        "istio",
+        ISTIO,
+        (f"istio.io/istio {ISTIO}",),
+        (
+            Program("pilot-discovery", "istio.io/istio/pilot/cmd/pilot-discovery", 280),
+            Program("pilot-agent", "istio.io/istio/pilot/cmd/pilot-agent", 26),
+        ),
+        (("istio.io/istio/pkg/version.buildVersion", ISTIO.removeprefix("v")),),
         alone=True,
     ),
 )

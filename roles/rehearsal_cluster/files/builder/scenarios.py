@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import BuildError
 
@@ -29,27 +29,43 @@ STANDALONE = Scenario(
     "standalone",
     (*_CLUSTER, "lws", "router", "simulator"),
     ("rootfs", "base"),
-    ("pause", "client", "lws", "epp", "pd-sidecar", "envoy", "llm-d-cuda"),
+    ("pause", "client", "lws", "epp", "pd-sidecar", "envoy", "llm-d-cuda", "llm-d-cuda-0.8"),
     ("lws", "standalone", "inferencepool"),
     ("gateway-api-inference-extension",),
 )
+_ISTIO_IMAGES = ("pilot", "proxyv2")
+_ISTIO_CHARTS = ("base", "istiod")
+_ISTIO_DEFINITIONS = ("gateway-api", "istio")
 SCENARIOS: tuple[Scenario, ...] = (
     STANDALONE,
+    # The guide with its benchmark. The load generator's image has 0.6 GB, which only those build who ask for it.
+    replace(STANDALONE, name="benchmark", images=(*STANDALONE.images, "inference-perf")),
+    # The guide with a Gateway: router mode gateway with provider istio.
+    replace(
+        STANDALONE,
+        name="istio",
+        families=(*STANDALONE.families, "istio"),
+        images=(*STANDALONE.images, *_ISTIO_IMAGES),
+        charts=(*STANDALONE.charts, *_ISTIO_CHARTS),
+        definitions=(*STANDALONE.definitions, *_ISTIO_DEFINITIONS),
+    ),
     # What the tests run: every part that a cluster may have.
     Scenario(
         "full",
-        (*STANDALONE.families, "kueue", "kwok", "lws-0.7", "prometheus-operator"),
+        (*STANDALONE.families, "istio", "kueue", "kwok", "lws-0.7", "prometheus-operator"),
         STANDALONE.systems,
         (
             *STANDALONE.images,
+            *_ISTIO_IMAGES,
+            "inference-perf",
             "kueue",
             "lws-0.7",
             "prometheus",
             "prometheus-config-reloader",
             "prometheus-operator",
         ),
-        (*STANDALONE.charts, "kueue", "lws:0.7.0"),
-        (*STANDALONE.definitions, "prometheus-operator"),
+        (*STANDALONE.charts, *_ISTIO_CHARTS, "kueue", "lws:0.7.0"),
+        (*STANDALONE.definitions, *_ISTIO_DEFINITIONS, "prometheus-operator"),
         ("prometheus", "promtool"),
     ),
 )

@@ -21,8 +21,8 @@ from .layers import Entry
 from .layers import Layer as LayerTar
 from .process import Command, run, start, stop
 from .progress import Progress, Task
-from .recipes import IMAGES_FOLDER, WHEELS, Image, Layer, image
-from .wheels import provide
+from .recipes import GENERATED, IMAGES_FOLDER, WHEEL_SETS, WHEELS, Image, Layer, image
+from .wheels import provide, provide_set
 
 SCHEMA = 2
 RECORD = "store.json"
@@ -30,7 +30,7 @@ RECORD = "store.json"
 STEPS = "build"
 BASE = f"{STEPS}/base:1"
 START_SECONDS = 15.0
-CHARTS_SECONDS, IMAGE_SECONDS, DEBIAN_SECONDS = 6.0, 2.0, 4.0
+CHARTS_SECONDS, IMAGE_SECONDS, DEBIAN_SECONDS, SET_SECONDS = 6.0, 2.0, 4.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,16 @@ def used_wheels(recipes: list[Image]) -> list[str]:
     return sorted({source for row in recipes for layer in row.layers for _path, source in layer.wheels})
 
 
+def used_sets(recipes: list[Image]) -> list[str]:
+    """Name the sets of wheels that go into images."""
+    return sorted({source for row in recipes for layer in row.layers for _path, source in layer.wheel_sets})
+
+
+def used_generated(recipes: list[Image]) -> list[str]:
+    """Name the rendered files that go into images."""
+    return sorted({source for row in recipes for layer in row.layers for _path, source in layer.generated})
+
+
 def charts_folder(inputs: StoreInputs, cache: Cache) -> Path:
     """Return the folder of packaged charts and definitions."""
     name = charts.key(inputs.charts, inputs.definitions, inputs.helm_version)
@@ -76,12 +86,16 @@ def charts_folder(inputs: StoreInputs, cache: Cache) -> Path:
 def key(inputs: StoreInputs) -> str:
     """Hash everything that determines the registry's contents."""
     names = used_programs(inputs.recipes)
+    sets = {name: WHEEL_SETS[name].key(inputs.architecture) for name in used_sets(inputs.recipes)}
+    generated = {name: digest(dict(GENERATED[name]())) for name in used_generated(inputs.recipes)}
     return digest(
         {
+            **({"sets": sets} if sets else {}),
+            **({"generated": generated} if generated else {}),
             "schema": SCHEMA,
             "architecture": inputs.architecture,
             "base": inputs.base_sha256,
-            "images": [asdict(row) for row in inputs.recipes],
+            "images": [row.described() for row in inputs.recipes],
             "programs": {name: inputs.programs[name][1] for name in names if name in inputs.programs},
             "folders": {name: tree_digest(IMAGES_FOLDER / name) for name in used_folders(inputs.recipes)},
             "wheels": {name: asdict(WHEELS[name][0]) for name in used_wheels(inputs.recipes)},
@@ -111,9 +125,16 @@ def broken(inputs: StoreInputs, cache: Cache) -> str:
     return ""
 
 
+def image_seconds(row: Image) -> float:
+    """Estimate how long an image takes."""
+    if any(layer.wheel_sets for layer in row.layers):
+        return SET_SECONDS
+    return DEBIAN_SECONDS if row.debian else IMAGE_SECONDS
+
+
 def tasks(inputs: StoreInputs, cache: Cache) -> list[Task]:
     """List what `build` does."""
-    rows = [Task(f"image {row.reference}", DEBIAN_SECONDS if row.debian else IMAGE_SECONDS) for row in inputs.recipes]
+    rows = [Task(f"image {row.reference}", image_seconds(row)) for row in inputs.recipes]
     packaged = charts.broken(charts_folder(inputs, cache))
     head = [Task(f"charts {', '.join(inputs.charts)}", CHARTS_SECONDS)] if packaged else []
     return [*head, Task("registry with base image and charts", DEBIAN_SECONDS), *rows]
@@ -155,9 +176,14 @@ def serve(program: Path, folder: Path) -> Iterator[str]:
 class Pusher:
     """Makes images in a registry with crane."""
 
-    def __init__(self, inputs: StoreInputs, address: str, scratch: Path, wheels: Mapping[str, Path]) -> None:
+    def __init__(self, inputs: StoreInputs, address: str, scratch: Path, wheels: Mapping[str, Path], cache: Cache):
         self.inputs, self.address, self.scratch, self.wheels = inputs, address, scratch, wheels
+        self.cache = cache
         self.tick: Callable[[], None] = lambda: None
+
+    def sets(self, name: str) -> Path:
+        """Provide a set of wheels."""
+        return provide_set(WHEEL_SETS[name], self.inputs.architecture, self.cache, self.tick)
 
     def crane(self, *arguments: str | Path) -> str:
         """Run crane with no credentials and no settings of the user."""
@@ -180,6 +206,15 @@ class Pusher:
                 tar.add_file(target, self.wheels[source])
             for target, source in row.folders:
                 tar.add_tree(target, IMAGES_FOLDER / source)
+            for target, source in row.wheel_sets:
+                tar.add_tree(target, self.sets(source))
+            for target, source in row.generated:
+                tar.add_parents(f"{target}/x")
+                for file, text in sorted(GENERATED[source]().items()):
+                    tar.add(Entry(f"{target}/{file}", content=text.encode()))
+            for target, source in row.definitions:
+                tar.add_parents(target)
+                tar.add_file(target, charts_folder(self.inputs, self.cache) / "crds" / source, 0o644)
             for target, link in row.links:
                 tar.add_parents(target)
                 tar.add(Entry(target, link=link))
@@ -252,7 +287,7 @@ def build(inputs: StoreInputs, cache: Cache, go: gotool.Go, env: Mapping[str, st
     with cache.scratch("store") as scratch, cache.new_folder(store_folder(inputs, cache)) as fresh:
         with serve(inputs.programs["registry"][0], fresh) as address:
             with progress.task() as tick:
-                pusher = Pusher(inputs, address, scratch, wheel_programs(inputs, cache, tick))
+                pusher = Pusher(inputs, address, scratch, wheel_programs(inputs, cache, tick), cache)
                 pusher.tick = tick
                 pusher.base()
                 for name in inputs.charts:

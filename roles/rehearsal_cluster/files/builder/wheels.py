@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cache import SUMS, Cache, read_json, tree_digest, write_json
+from .cache import SUMS, Cache, digest, read_json, sha256_file, tree_digest, write_json
 from .errors import BuildError
 from .process import run
 
@@ -51,5 +51,46 @@ def provide(wheel: Wheel, cache: Cache, tick: Callable[[], None], executables: t
             for pattern in executables:
                 for path in fresh.glob(pattern):
                     path.chmod(0o755)
+            write_json(fresh / SUMS, {"tree": tree_digest(fresh)})
+    return folder
+
+
+@dataclass(frozen=True)
+class WheelSet:
+    """A Python program with all that it needs: wheels pinned by a requirements file with hashes, for one Python."""
+
+    name: str
+    python: str
+    requirements: Path
+
+    def key(self, architecture: str) -> str:
+        """Hash what determines the unpacked folder."""
+        return digest([self.python, architecture, sha256_file(self.requirements)])
+
+
+# Wheels name the oldest glibc that they run with; the base image has 2.41. The arm64 ones use the same names.
+_GLIBC = ("1", "2014", "_2_5", "_2_17", "_2_24", "_2_26", "_2_27", "_2_28", "_2_31", "_2_34", "_2_35")
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def unpack_set(row: WheelSet, architecture: str, target: Path, tick: Callable[[], None]) -> None:
+    """Unpack a set for the image's Python, which is another than this interpreter; pip verifies the hashes."""
+    tag = row.python.replace(".", "")
+    machine = _MACHINES[architecture]
+    command = [sys.executable, "-m", "pip", "--quiet", "--no-input", "install", "--no-deps", "--only-binary=:all:"]
+    command += ["--require-hashes", "--no-compile", "--python-version", row.python, "--implementation", "cp"]
+    command += [part for abi in (f"cp{tag}", "abi3", "none") for part in ("--abi", abi)]
+    command += [part for glibc in _GLIBC for part in ("--platform", f"manylinux{glibc}_{machine}")]
+    # pip compares the wheels' own demand on Python with this interpreter, whatever --python-version says.
+    command.append("--ignore-requires-python")
+    run([*command, "--target", target, "-r", row.requirements], tick=tick)
+
+
+def provide_set(row: WheelSet, architecture: str, cache: Cache, tick: Callable[[], None]) -> Path:
+    """Return the folder of an unpacked set in the cache; a damaged one is unpacked again."""
+    folder = cache.path("tools", f"{row.name}-{row.key(architecture)[:16]}")
+    if read_json(folder / SUMS) != {"tree": tree_digest(folder)}:
+        with cache.new_folder(folder) as fresh:
+            unpack_set(row, architecture, fresh, tick)
             write_json(fresh / SUMS, {"tree": tree_digest(fresh)})
     return folder

@@ -36,9 +36,9 @@ class ApiError(Exception):
 class Api:
     """One keep-alive connection to the API server."""
 
-    def __init__(self, host: str, port: int, folder: pathlib.Path) -> None:
+    def __init__(self, host: str, port: int, folder: pathlib.Path, name: str = "steward") -> None:
         context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-        context.load_cert_chain(str(folder / "steward.crt"), str(folder / "steward.key"))
+        context.load_cert_chain(str(folder / f"{name}.crt"), str(folder / f"{name}.key"))
         self.connection = http.client.HTTPSConnection(host, port, timeout=10, context=context)
 
     def call(self, method: str, path: str, body: Data | None = None, kind: str = "application/json") -> Data:
@@ -115,7 +115,16 @@ class Steward:
             return
         for item in self.desired["objects"]:
             self.api.apply(item["path"], item["object"])
+        for path in self.desired["absent"]:
+            self.remove(path)
         self.applied = self.digest
+
+    def remove(self, path: str) -> None:
+        try:
+            self.api.call("DELETE", path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
 
     def reconcile_node(self, name: str, node: Data, wanted: Data) -> bool:
         """Whether something had to be set. Answers carry the version that the next request builds on."""

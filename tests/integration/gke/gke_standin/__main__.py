@@ -1,35 +1,36 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the stand-in by itself: ``python tests/integration/gke/gke_standin --port 8900 --token-file FILE``."""
+"""Run the stand-in by itself: ``python tests/integration/gke/gke_standin --port 8900 --state FOLDER``.
+
+The first line of its output is its address. ``--help`` lists the options.
+"""
 
 from __future__ import annotations
 
-import argparse
 import pathlib
+import signal
 import sys
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from gke_standin.cloud import Cloud
-from gke_standin.server import StandIn
+from gke_standin.program import build, options
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--project", default="demo")
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long an operation takes")
-    parser.add_argument("--token-file", type=pathlib.Path, help="a file with the token that is accepted")
-    parser.add_argument("--token-seconds", type=float, default=3600.0, help="how long an issued token is valid")
-    arguments = parser.parse_args()
-    token = arguments.token_file.read_text(encoding="utf-8").strip() if arguments.token_file else None
-    stand_in = StandIn(Cloud(arguments.project, polls=1, seconds=arguments.seconds), token, arguments.port)
-    stand_in.token_seconds = arguments.token_seconds
+    parser = options()
+    given = parser.parse_args()
+    try:
+        stand_in = build(given)
+    except ValueError as error:
+        parser.error(str(error))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_given: ended.set())
     with stand_in:
         print(stand_in.url, flush=True)
-        threading.Event().wait()
+        ended.wait()
 
 
 if __name__ == "__main__":

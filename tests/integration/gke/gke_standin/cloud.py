@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import itertools
 import json
@@ -91,6 +92,7 @@ class Operation:
     error: Json | None = None
     fail: Callable[[], None] | None = None
     stuck: bool = False
+    seconds: float = 0.0
 
     @property
     def open(self) -> bool:
@@ -135,6 +137,13 @@ class Cloud:
     created: list[str] = dataclasses.field(default_factory=list)
     deleted: list[str] = dataclasses.field(default_factory=list)
     master_version: str = "1.34.1-gke.1829001"
+    # Where clusters answer, and the certificate of their authority in base64.
+    endpoint: str = "192.0.2.10"
+    authority: str = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
+    # How long a pool with accelerators takes, where that differs.
+    gpu_pool_seconds: float = 0.0
+    # Whether a firewall that a cluster makes is left behind by its deletion.
+    leave_firewall: bool = False
     counter: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
@@ -196,6 +205,7 @@ class Cloud:
         operation = Operation(
             f"operation-{number}", scope, kind, target, finish, time.monotonic(), request_id, polls=self.polls
         )
+        operation.seconds = self.seconds
         self.operations[operation.name] = operation
         return operation
 
@@ -227,7 +237,7 @@ class Cloud:
             return
         operation.status = "RUNNING"
         operation.polls -= 1
-        waited = time.monotonic() - operation.started >= self.seconds
+        waited = time.monotonic() - operation.started >= operation.seconds
         if operation.stuck or operation.polls > 0 or not waited:
             return
         operation.status = "DONE"

@@ -45,6 +45,8 @@ class Compute:
             return self.offers(resource, verb, path)
         if resource == "reservationBlocks":
             return self.blocks(verb, path)
+        if verb == "aggregatedList":
+            return self.everywhere(resource)
         handler: t.Callable[..., Json] = getattr(self, verb)
         return handler(resource, path, query, body)
 
@@ -251,6 +253,15 @@ class Compute:
         policy = body.get("placementPolicy", {}).get("policyName")
         if policy:
             yield self.cloud.path_of(policy, f"{project}/regions/{region_of(path)}/resourcePolicies")
+
+    def everywhere(self, resource: str) -> Json:
+        """The objects of a kind by their scope: `global`, `regions/R` or `zones/Z`."""
+        items: Json = {}
+        for path, body in sorted(self.cloud.objects.items()):
+            scope, kind = re.sub(r"^projects/[^/]+/|/[^/]+$", "", path).rpartition("/")[::2]
+            if kind == resource:
+                items.setdefault(scope, {resource: []})[resource].append(body)
+        return {"kind": f"compute#{resource.removesuffix('s')}AggregatedList", "items": items}
 
     # What zones offer
 

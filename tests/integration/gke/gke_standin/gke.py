@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import re
 import typing as t
 from collections.abc import Callable
 
-from .cloud import CONTAINER_BASE, CREATED, Cloud, Json, Operation, Refused
+from .cloud import COMPUTE_BASE, CONTAINER_BASE, CREATED, Cloud, Json, Operation, Refused
 from .compute import region_of
 from .pools import Pools
 
@@ -77,6 +76,7 @@ class Gke:
 
         def finish() -> None:
             self.cloud.objects[path] |= {"status": "RUNNING", **self.access()}
+            self.open_firewall(path)
             for pool in pools:
                 self.cloud.objects[f"{path}/nodePools/{pool['name']}"]["status"] = "RUNNING"
 
@@ -123,8 +123,30 @@ class Gke:
         }
 
     def access(self) -> Json:
-        authority = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
-        return {"endpoint": "192.0.2.10", "masterAuth": {"clusterCaCertificate": authority, "clientKey": "SECRET-KEY"}}
+        keys = {"clusterCaCertificate": self.cloud.authority, "clientKey": "SECRET-KEY"}
+        return {"endpoint": self.cloud.endpoint, "masterAuth": keys}
+
+    def firewall(self, path: str) -> str:
+        """The rule by which a cluster's nodes reach each other: DOC firewall-rules, gke-CLUSTER-HASH-all."""
+        name = f"gke-{path.rpartition('/')[2]}-{self.cloud.fingerprint(path)}-all"
+        return f"projects/{self.cloud.project}/global/firewalls/{name}"
+
+    def open_firewall(self, path: str) -> None:
+        rule = self.firewall(path)
+        network = self.cloud.objects[path].get("network", "default")
+        network = self.cloud.path_of(network, f"projects/{self.cloud.project}/global/networks")
+        self.cloud.objects[rule] = {
+            "kind": "compute#firewall",
+            "id": str(4_000_000 + len(self.cloud.created)),
+            "name": rule.rpartition("/")[2],
+            "network": COMPUTE_BASE + network,
+            "direction": "INGRESS",
+            "priority": 1000,
+            "sourceRanges": ["10.4.0.0/14"],
+            "allowed": [{"IPProtocol": name} for name in ("tcp", "udp", "icmp", "esp", "ah", "sctp")],
+            "selfLink": COMPUTE_BASE + rule,
+        }
+        self.cloud.ready.add(rule)
 
     def fail(self, path: str) -> None:
         self.cloud.objects[path]["status"] = "ERROR"
@@ -179,6 +201,8 @@ class Gke:
             for pool in self.cloud.under(f"{path}/nodePools/"):
                 self.pools.drop(pool)
             self.cloud.drop(path)
+            if not self.cloud.leave_firewall:
+                self.cloud.objects.pop(self.firewall(path), None)
 
         shown = self.begin("DELETE_CLUSTER", path, finish)
         have["status"] = "STOPPING"

@@ -74,6 +74,8 @@ class Pools:
             "CREATE_NODE_POOL", path, lambda: self.running(path), lambda: self.failed(path), new=True
         )
         operation = self.cloud.operations[shown["name"]]
+        if wanted.get("config", {}).get("accelerators"):
+            operation.seconds = max(operation.seconds, self.cloud.gpu_pool_seconds)
         operation.error = self.reservation_error(path, wanted)
         return shown
 

@@ -94,6 +94,15 @@ class StandIn:
         self.token_seconds = 3600.0
         self.tokens: dict[str, float] = {token: float("inf")} if token else {}
         self.tokens_issued = 0
+        # Makes an access token that ends after some seconds.
+        self.mint: Callable[[float], str] = opaque_token
+        # What is wrong with a request for a token, or nothing; told by its body.
+        self.judge_grant: Callable[[str], str] = any_grant
+        # Called after every call that was carried out, with the state locked.
+        self.listeners: list[Callable[[], None]] = []
+        self.at_end: list[Callable[[], None]] = []
+        # Paths beside Google's, for whoever runs a rehearsal.
+        self.controls: dict[str, Callable[[bytes], Json]] = {}
         handler = type("Handler", (Handler,), {"stand_in": self})
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
         self.server.daemon_threads = True
@@ -110,6 +119,8 @@ class StandIn:
     def __exit__(self, *_error: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+        for action in self.at_end:
+            action()
 
     @property
     def pools(self) -> t.Any:
@@ -119,10 +130,17 @@ class StandIn:
         return [request for request in self.requests if request.writes]
 
     def issue_token(self) -> Json:
-        token = f"ya29.{secrets.token_hex(16)}"
+        token = self.mint(self.token_seconds)
         self.tokens[token] = time.monotonic() + self.token_seconds
         self.tokens_issued += 1
         return {"access_token": token, "expires_in": int(self.token_seconds), "token_type": "Bearer"}
+
+    def token(self, body: str) -> tuple[int, Json, tuple[tuple[str, str], ...]]:
+        """The answer of the token service; its errors have the form of RFC 6749."""
+        wrong = self.judge_grant(body)
+        if wrong:
+            return 400, {"error": "invalid_grant", "error_description": wrong}, ()
+        return 200, self.issue_token(), ()
 
     def known(self, header: str) -> bool:
         scheme, _space, token = header.partition(" ")
@@ -146,6 +164,8 @@ class StandIn:
         finally:
             text = raw.decode("utf-8", "replace")
             self.requests.append(Request(verb, url.path, url.query, text, method.id if method else "", status))
+            for listener in self.listeners:
+                listener()
         return status, body, headers
 
     def carry_out(self, method: Method, url: urllib.parse.SplitResult, raw: bytes) -> Json:
@@ -197,6 +217,14 @@ class StandIn:
         return body
 
 
+def opaque_token(_seconds: float) -> str:
+    return f"ya29.{secrets.token_hex(16)}"
+
+
+def any_grant(_body: str) -> str:
+    return ""
+
+
 class DropConnection(Exception):  # noqa: N818
     """Ends the connection without an answer."""
 
@@ -215,7 +243,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             with self.stand_in.lock:
                 if self.path == "/token":
-                    status, body, headers = 200, self.stand_in.issue_token(), ()
+                    status, body, headers = self.stand_in.token(raw.decode("utf-8", "replace"))
+                elif self.path in self.stand_in.controls:
+                    status, body, headers = 200, self.stand_in.controls[self.path](raw), ()
                 else:
                     authorization = self.headers.get("Authorization", "")
                     status, body, headers = self.stand_in.answer(self.command, self.path, authorization, raw)

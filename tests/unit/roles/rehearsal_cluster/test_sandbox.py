@@ -107,3 +107,42 @@ def test_faults_of_a_port_are_on_its_node_alone(fault: dict[str, t.Any], line: s
     cluster = topology("local", "10.201.0.0/30", PROFILE, faults=[fault])
     assert boot.node_links(cluster, cluster["nodes"][1])[-1] == line
     assert line not in boot.node_links(cluster, cluster["nodes"][2])
+
+
+class Answers:
+    """An API server that knows some paths."""
+
+    def __init__(self, *paths: str) -> None:
+        self.paths = set(paths)
+        self.applied: list[str] = []
+
+    def apply(self, path: str, _body: t.Any) -> None:
+        self.applied.append(path)
+
+    def call(self, method: str, path: str) -> None:
+        assert method == "DELETE"
+        if path not in self.paths:
+            raise steward.ApiError(404 if path.startswith("/apis") else 500, "no")
+        self.paths.remove(path)
+
+
+def stewarded(api: Answers, absent: list[str]) -> t.Any:
+    made = steward.Steward.__new__(steward.Steward)
+    made.api, made.applied, made.digest = api, "", "d"
+    made.desired = {"objects": [{"path": "/a", "object": {}}], "absent": absent}
+    return made
+
+
+def test_what_is_to_be_absent_is_deleted_once() -> None:
+    api = Answers("/apis/old")
+    made = stewarded(api, ["/apis/old", "/apis/never-there"])
+    made.apply_objects()
+    made.apply_objects()
+    assert (api.paths, api.applied, made.applied) == (set(), ["/a"], "d")
+
+
+def test_a_deletion_that_fails_is_tried_again() -> None:
+    made = stewarded(Answers(), ["/api/other"])
+    with pytest.raises(steward.ApiError):
+        made.apply_objects()
+    assert made.applied == ""
