@@ -109,7 +109,8 @@ class Runner:
             self.fail([*self.findings, finding_of(error)], {})
         else:
             for finding in self.findings:
-                self.module.warn(finding.text())
+                if finding.severity == "warning":
+                    self.module.warn(finding.text())
             self.module.exit_json(**self.base(), **result, findings=[finding.as_dict() for finding in self.findings])
 
     def fail(self, findings: Sequence[Finding], result: JsonObject) -> None:

@@ -70,6 +70,9 @@ class PoolKeeper(Keeper):
             return None
         if not self.options.static:
             return node_pool.comparable(live, None)
+        if live.get("status") == "PROVISIONING" and not live.get("instanceGroupUrls"):
+            # Its groups are still to come, with the size that the creation asked for.
+            return node_pool.comparable(live, self.item.compare[node_pool.SIZE])
         size = target_size(self.client, live)
         if size is None:
             self.runner.require([unknown_size(self.options)])
@@ -77,6 +80,8 @@ class PoolKeeper(Keeper):
         return node_pool.comparable(live, size)
 
     def decide(self) -> list[Decision]:
+        if self.started():
+            return [Decision(self.item, "none", self.client.get(self.options.target))]
         self.settle([self.item])
         if self.params["state"] == "absent":
             return self.absent([self.item])
@@ -92,9 +97,17 @@ class PoolKeeper(Keeper):
             self.runner.require(checks.findings(self.options, self.client, check_mode=self.check_mode))
         return [self.with_driver(decision) for decision in decisions]
 
+    def started(self) -> bool:
+        """Whether what was only to be started is under way already."""
+        if self.params["wait"] or self.check_mode:
+            return False
+        running = self.client.open_operations([self.options.target])
+        self.client.operations += [operation.name for operation in running]
+        return bool(running)
+
     def last(self, live: JsonObject) -> None:
         """Wait for a pool that is still coming without an operation that says so."""
-        if not self.check_mode and live.get("status") not in node_pool.SETTLED:
+        if self.params["wait"] and not self.check_mode and live.get("status") not in node_pool.SETTLED:
             until_settled(self.client, self.options.target, is_settled)
 
     def broken(self, live: JsonObject, allowed: Allowed) -> Decision | None:
@@ -118,9 +131,21 @@ class PoolKeeper(Keeper):
 
     def carry_out(self, decisions: Sequence[Decision]) -> None:
         try:
-            super().carry_out(decisions)
+            if self.params["wait"] or decisions[0].action == "update":
+                super().carry_out(decisions)
+            else:
+                self.start(decisions[0])
         except OperationFailed as error:
             self.failed(error)
+
+    def start(self, decision: Decision) -> None:
+        """Send the creation or deletion, and leave its end to a later run."""
+        if decision.action == "replace":
+            self.client.wait([self.client.write(self.item.delete)])
+        if decision.action in ("create", "replace"):
+            self.client.write(self.item.create)
+        elif decision.action == "delete":
+            self.client.write(self.item.delete)
 
     def failed(self, error: OperationFailed) -> t.NoReturn:
         """What the operation and the pool's own conditions say; the pool stays unless asked otherwise."""

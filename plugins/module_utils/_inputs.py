@@ -19,6 +19,8 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 LONGEST_RELEASE = 40
 #: Overlays that a provider can run. `local` and `existing` run any.
 OVERLAYS = {"gke": {"gke", "gke_a4"}, "coreweave": {"coreweave"}, "dgx_cloud": {"dgx_cloud_gb200"}}
+#: What inventories say where only the user knows the value.
+TO_CHANGE = "CHANGE_ME"
 REGISTRY_PREFIX = re.compile(r"[A-Za-z0-9.-]+(:\d+)?(/[a-z0-9._/-]+)?")
 
 
@@ -27,15 +29,44 @@ def judge(
 ) -> list[Finding]:
     """Findings about the set variables ``names``, the ``plan`` and the remaining ``inputs``, all at once.
 
-    With a ``shape`` in the inputs, the overlay's node, the plan is also compared with the hardware.
+    With a ``shape`` in the inputs, the overlay's node, the plan is also compared with the hardware. ``missing`` are
+    variables that the user has not set yet, with their meaning.
     """
     shape = inputs.get("shape")
     return [
+        *missing_values(inputs.get("missing") or {}),
         *unknown_names(names, known),
         *kubernetes_names(plan),
         *tier_arithmetic(plan),
         *combinations(plan, inputs),
         *(shape_findings(plan, shape) if shape else []),
+    ]
+
+
+def marked(variables: t.Mapping[str, t.Any]) -> list[str]:
+    """Names of variables in which a person has still to write something."""
+    return sorted(name for name, value in variables.items() if _is_marked(value))
+
+
+def _is_marked(value: t.Any) -> bool:
+    if isinstance(value, str):
+        return TO_CHANGE in value
+    if isinstance(value, dict):
+        return any(map(_is_marked, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_is_marked, value))
+
+
+def missing_values(described: t.Mapping[str, str]) -> list[Finding]:
+    """``described`` is what each variable means, as far as that is known."""
+    return [
+        Finding(
+            "INPUT_MISSING",
+            "error",
+            name,
+            f"it still says {TO_CHANGE}",
+            f"Write your own value in the inventory. {text}".strip(),
+        )
+        for name, text in described.items()
     ]
 
 

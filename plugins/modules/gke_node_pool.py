@@ -188,6 +188,13 @@ options:
         description: The value.
         type: str
         default: ""
+  wait:
+    description:
+      - Whether to wait for the end of a creation or deletion. With V(false) it is only started, and a later run with
+        the same options takes it up and waits for its end.
+      - Updates, and the deletion of a pool that is replaced, are waited for all the same.
+    type: bool
+    default: true
   zones:
     description: The zones; one for a GPU machine.
     type: list
@@ -209,6 +216,19 @@ EXAMPLES = r"""
     capacity: reservation
     reservation: my-reservation
     networks: "{{ networks.node_pool_networks }}"
+
+- name: Start the creation of a pool, to wait for it later by the same task without O(wait)
+  llmd.wide_ep.gke_node_pool:
+    project: my-project
+    location: europe-west1
+    cluster: wide-ep
+    name: h200
+    owner: wide-ep-lws
+    zones: [europe-west1-b]
+    machine: a3_ultra
+    node_count: 4
+    networks: "{{ networks.node_pool_networks }}"
+    wait: false
 
 - name: Keep a node for the router and the benchmark
   llmd.wide_ep.gke_node_pool:
@@ -320,6 +340,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "resource_labels": {"type": "dict", "default": {}},
     "service_account": {"type": "str"},
     "taints": {"type": "list", "elements": "dict", "default": [], "options": TAINT},
+    "wait": {"type": "bool", "default": True},
     "zones": {"type": "list", "elements": "str", "required": True},
 }
 

@@ -28,6 +28,10 @@ options:
     description: The plan of the deployment, as filter P(llmd.wide_ep.plan#filter) makes it.
     type: dict
     required: true
+  allow_marked:
+    description: Accept variables that still say C(CHANGE_ME). A plan needs none of them.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
