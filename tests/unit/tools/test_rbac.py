@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, llmd.wide_ep contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from loading import load_file
+
+rbac = load_file(Path(__file__).resolve().parents[3] / "tools" / "rbac.py", "tools_rbac")
+
+
+def event(verb: str, resource: str, **more: t.Any) -> str:
+    given = {
+        "stage": "ResponseComplete",
+        "verb": verb,
+        "user": {"username": more.pop("user", "llmd-deployer")},
+        "objectRef": {
+            "resource": resource,
+            "apiGroup": more.pop("group", ""),
+            **more.pop("target", {"namespace": "ns"}),
+        },
+    }
+    return json.dumps({**given, **more}) + "\n"
+
+
+LOG = [
+    event("create", "pods"),
+    event("get", "pods"),
+    event("get", "pods", target={"namespace": "ns", "subresource": "log"}),
+    event("list", "pods", target={}),
+    event("get", "namespaces", target={"namespace": "ns", "name": "ns"}),
+    event("patch", "deployments", group="apps"),
+    event("patch", "nodes", user="llmd-platform", target={"name": "gpu-0"}),
+]
+
+
+def test_rights_of_a_log() -> None:
+    found = rbac.rights(LOG)
+    assert ("wide-ep-deployer", "", "pods/log", "get", False) in found
+    assert ("wide-ep-deployer", "", "pods", "list", True) in found
+    assert ("wide-ep-deployer", "", "namespaces", "get", True) in found
+    assert ("wide-ep-platform", "", "nodes", "patch", True) in found
+    assert len(found) == 7
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        event("get", "pods", user="system:admin"),
+        event("get", "pods", stage="RequestReceived"),
+        event("create", "selfsubjectaccessreviews", target={}),
+        event("get", "pods", annotations={"authorization.k8s.io/decision": "forbid"}),
+        event("get", ""),
+    ],
+)
+def test_what_needs_no_right(line: str) -> None:
+    assert rbac.rights([line]) == set()
+
+
+def test_page_has_three_roles_and_reads_back(tmp_path: Path) -> None:
+    page = tmp_path / "rbac.yaml"
+    found = rbac.rights(LOG)
+    page.write_text(rbac.page(found))
+    roles = {item["metadata"]["name"]: item["rules"] for item in yaml.safe_load(page.read_text())["items"]}
+    assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list"]} in roles["wide-ep-deployer"]
+    assert roles["wide-ep-viewer"] == [
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    ]
+    assert roles["wide-ep-platform"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["patch"]}]
+    assert {right[:4] for right in rbac.read(page)} == {right[:4] for right in found}
+
+
+def test_check_names_what_is_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, page = tmp_path / "audit.log", tmp_path / "rbac.yaml"
+    log.write_text("".join(LOG[:2]))
+    assert rbac.main([str(log), "--page", str(page)]) == 0
+    assert rbac.main([str(log), "--page", str(page), "--check"]) == 0
+    log.write_text("".join(LOG))
+    assert rbac.main([str(log), "--page", str(page), "--check"]) == 1
+    assert "wide-ep-deployer pods/log get is used and not listed" in capsys.readouterr().out
+    assert rbac.main([str(log), "--page", str(page)]) == 0
+    assert rbac.main([str(log), "--page", str(page), "--check"]) == 0
+
+
+def test_an_empty_log_is_no_proof(tmp_path: Path) -> None:
+    (tmp_path / "audit.log").write_text("")
+    assert rbac.main([str(tmp_path / "audit.log"), "--check"]) == 2
