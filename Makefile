@@ -2,14 +2,15 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 INVENTORY ?= inventories/local
-SCENARIO ?= standalone
+SCENARIO ?= $(or $(LLMD_WIDE_EP_SCENARIO),$(if $(findstring gateway_provider=istio,$(EXTRA)),istio,$(if $(findstring benchmark_enabled=true,$(EXTRA)),benchmark,standalone)))
 EXTRA ?=
 STAGES ?=
+BUDGET ?=
 
 BUILDER := .venv/bin/python roles/rehearsal_cluster/files/builder
 PLAYBOOK := .venv/bin/ansible-playbook
 
-.PHONY: help setup setup-test binaries site check test test-all bench bench-cold lock docs release clean
+.PHONY: help setup setup-test binaries site check rehearse test test-all test-rdma bench bench-cold lock docs release clean
 
 help: ## List the entry points
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,16 +26,23 @@ binaries: setup ## Build the programs and images of the rehearsal cluster (cache
 
 # Only the rehearsal cluster needs programs built here.
 site: $(if $(filter inventories/local%,$(INVENTORY)),binaries,setup) ## Do the whole guide
-	@$(PLAYBOOK) site.yml -i $(INVENTORY) $(EXTRA)
+	@LLMD_WIDE_EP_SCENARIO=$(SCENARIO) $(PLAYBOOK) site.yml -i $(INVENTORY) $(EXTRA)
 
 check: setup ## Show what `make site` would change
 	@$(PLAYBOOK) site.yml -i $(INVENTORY) --check --diff $(EXTRA)
 
-test: setup-test ## Run the tests; STAGES=static,unit selects
-	@.venv/bin/python tools/test.py $(if $(STAGES),--stages $(STAGES))
+rehearse: setup-test binaries ## Rehearse a provider's inventory, from an empty account to an empty account
+	@LLMD_WIDE_EP_SCENARIO=$(SCENARIO) .venv/bin/python tests/integration/rehearse \
+	  --inventory $(if $(filter inventories/local,$(INVENTORY)),inventories/gke,$(INVENTORY))
+
+test: setup-test ## Run the tests; STAGES=static,unit selects, BUDGET=60 leaves out what would take longer
+	@.venv/bin/python tools/test.py $(if $(STAGES),--stages $(STAGES)) $(if $(BUDGET),--budget $(BUDGET))
 
 test-all: setup-test ## Run the tests and what takes long; STAGES=extended selects
 	@.venv/bin/python tools/test.py --extended $(if $(STAGES),--stages $(STAGES))
+
+test-rdma: setup-test ## Check the mesh prober on soft-RoCE guests; needs root, 4 GiB and some minutes
+	@.venv/bin/python tests/rdma/run.py
 
 bench: setup-test binaries ## Measure the deployment against bare helm and kubectl, in one run
 	@$(PLAYBOOK) playbooks/rehearsal_cluster.yml playbooks/lws.yml -i inventories/local
@@ -58,3 +66,4 @@ clean: setup ## Take the rehearsal clusters and everything else of ours off the 
 docs: setup ## Write docs/reference from the sources
 	@.venv/bin/python tools/reference.py
 	@.venv/bin/python tools/upstream_differences.py
+	@.venv/bin/python tools/runbooks.py

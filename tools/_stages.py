@@ -160,6 +160,8 @@ INTEGRATION = (
     integration("integration/prefetch-prefetch", lambda: None, minutes=2),
     integration("integration/gke", lambda: None, minutes=3),
     integration("integration/rdma_mesh-namespaces", no_cluster_here, minutes=2),
+    integration("integration/rehearse-gke_parts", no_programs, after=("site/binaries",), minutes=3),
+    integration("integration/rehearse-coreweave_parts", no_programs, after=("site/binaries",), minutes=3),
 )
 # Each makes and breaks clusters or releases of its own. A machine carries two clusters: one beside the user's.
 EXTENDED = (
@@ -168,32 +170,50 @@ EXTENDED = (
     integration("extended/monitoring", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=6),
     integration("extended/prefetch-on_cluster", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=4),
     integration("extended/rdma_mesh-module", no_cluster_here, minutes=2),
+    integration("extended/operate", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=5),
     # The last of them: it replaces the controller of everything above.
     integration("extended/lws_upgrade", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=4),
 )
 EXTENDED_CLUSTERS = (
+    integration("extended/rehearse-site", no_programs, after=("site/binaries",), minutes=40, limit=90),
+    integration("extended/rehearse-money", no_programs, after=("site/binaries",), minutes=30, limit=60),
     integration("extended/rehearsal_cluster-lifecycle", no_programs, after=("site/binaries",), minutes=4),
     integration("extended/rehearsal_cluster-interruption", no_programs, after=("site/binaries",), minutes=6),
 )
 OWN_CLUSTER_SCENARIO = "rehearsal_cluster"
+# Scenarios that `make test` has no time for.
+LONG_SCENARIOS = frozenset(
+    {
+        "benchmark",
+        "gateway_status",
+        "node_pools_coreweave",
+        "node_pools_existing",
+        "node_pools_gke",
+        "preflight",
+        "rdma_mesh",
+        "router_gateway_istio",
+        "runbooks",
+        "verify_multi_port",
+    }
+)
 # Nothing of the tests stays on the machine, whatever failed before.
 END = (playbook_step("cleanup/cluster", "remove_cluster", minutes=0),)
 # One scenario runs with the other lane's versions: that of Helm, whose module differs most between them.
-OTHER_LANE_SCENARIO = "router"
+OTHER_LANE_SCENARIO = "router_standalone"
 
 
-def molecule_stages(root: Path) -> tuple[Stage, ...]:
+def molecule_stages(root: Path, long: bool = False) -> tuple[Stage, ...]:
     """Return one stage per scenario folder; each begins and ends on a cluster without a deployment."""
     return tuple(
         Stage(
-            f"molecule/{name}",
+            f"{'extended-molecule' if long else 'molecule'}/{name}",
             (program("molecule"), "test", "--scenario-name", name),
             after=("site/cluster", "cleanup/twice"),
-            minutes=2,
+            minutes=6 if long else 2,
             missing=no_cluster_here,
         )
         for name in scenario_names(root)
-        if name != OWN_CLUSTER_SCENARIO
+        if name != OWN_CLUSTER_SCENARIO and (name in LONG_SCENARIOS) is long
     )
 
 
@@ -236,4 +256,4 @@ def extended_stages(root: Path) -> tuple[Stage, ...]:
     """Return the stages of ``make test-all`` in their order."""
     core = all_stages(root)
     end = core.index(END[0])
-    return (*core[:end], *EXTENDED, *core[end:], *EXTENDED_CLUSTERS)
+    return (*core[:end], *molecule_stages(root, long=True), *EXTENDED, *core[end:], *EXTENDED_CLUSTERS)

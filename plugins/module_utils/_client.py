@@ -170,6 +170,11 @@ class Client:
         self.server_time: float | None = None
         self.warnings: list[str] = []
 
+    @property
+    def api(self) -> t.Any:
+        """The official client, for what is no plain request: the streams of an exec."""
+        return self._api
+
     def close(self) -> None:
         self._pool.clear()
 

@@ -28,9 +28,8 @@ MODEL_SERVER_LABELS = {
 }
 #: vLLM's port for each rank, by name. In decode, rank0 to rankN are the sidecar's.
 RANK_PORTS = {"prefill": "rank", "decode": "vllm-rank"}
-#: The chart's label on the endpoint picker's pod, with the value <release>-epp.
-ROUTER_LABEL = "inferencepool"
-ROUTER_LABELS = {ROUTER_LABEL: "router"}
+#: The endpoint picker's container.
+ROUTER = "epp"
 ROUTER_PORT = "metrics"
 ROUTER_OPEN = "--metrics-endpoint-auth=false"
 
@@ -88,8 +87,8 @@ class Target:
     labels: t.Mapping[str, str]
 
 
-def targets(plan: t.Mapping[str, t.Any], guide_labels: t.Mapping[str, str], *, router: bool) -> list[Target]:
-    """What to scrape.
+def targets(plan: t.Mapping[str, t.Any], guide_labels: t.Mapping[str, str], *, router: str) -> list[Target]:
+    """What to scrape; ``router`` is the label that tells the endpoint picker's pods, empty to leave it out.
 
     Decode is scraped at vLLM's own port: its sidecar only passes /metrics on, so that a scrape of both counts
     everything twice, and one of the sidecar alone sees nothing where the sidecar is what broke.
@@ -100,7 +99,7 @@ def targets(plan: t.Mapping[str, t.Any], guide_labels: t.Mapping[str, str], *, r
         found.append(Target(role, match, "vllm", _ports_of(plan, role), MODEL_SERVER_LABELS))
     if router:
         name = f"{plan['release']}-epp"
-        found.append(Target(name, {ROUTER_LABEL: name}, "epp", (ROUTER_PORT,), ROUTER_LABELS))
+        found.append(Target(name, {router: name}, ROUTER, (ROUTER_PORT,), {router: "router"}))
     return found
 
 
@@ -230,7 +229,7 @@ def problems(scraped: t.Sequence[Target], pods: t.Sequence[t.Mapping[str, t.Any]
             lacking = [pod["metadata"]["name"] for pod in selected if port not in _ports(pod, target.container)]
             if lacking:
                 found.append(_port_missing(target, port, lacking, selected[0]))
-        if target.labels is ROUTER_LABELS:
+        if target.container == ROUTER:
             found += [_router_closed(pod) for pod in selected if ROUTER_OPEN not in _arguments(pod, target.container)]
     return found
 

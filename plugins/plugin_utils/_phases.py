@@ -412,7 +412,7 @@ def gpu_lines(recorder: Recorder) -> list[str]:
     now = (recorder.began if recorder.ended is None else recorder.ended) + recorder.epoch
     run, idle = (sum(values) for values in zip(*((item.total, item.idle) for item in counted), strict=True))
     since = gpu_minutes.used(recorder.spans, now)
-    return [f"GPU minutes: {run:.1f} in this run, {idle:.1f} of them idle; {since:.1f} since the nodes were made"]
+    return [f"idle GPU minutes {idle:.1f} of {run:.1f} in this run; {since:.1f} since the nodes were made"]
 
 
 def render(recorder: Recorder, displayed_folders: t.Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import typing as t
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -194,7 +195,31 @@ def verify_faults() -> None:
         scale(client, PREFILL, 1)
     succeed(play("playbooks/wait.yml"))
     expect_failure("WRONG_MODEL_NAME", *extra(wide_ep_model="wrong/model"))
+    router_restarts_mid_request(client)
     succeed(play("playbooks/verify.yml"))
+
+
+def router_restarts_mid_request(client: Client) -> None:
+    """Long answers are under way when the endpoint picker's pod goes; the proof says so, and not just what failed."""
+    asking = f"wide-ep.llm-d.ai/deployment={RELEASE},wide-ep.llm-d.ai/component=verify"
+    routers = {"labelSelector": f"inferencepool={RELEASE}-epp"}
+
+    def is_asking() -> bool:
+        return any(pod["status"].get("phase") == "Running" for pod in client.list(PODS, {"labelSelector": asking}))
+
+    long = extra(verify_max_tokens=3000, verify_requests=48, verify_request_timeout=30)
+    with started("playbooks/verify.yml", *long) as (process, finished):
+        until(is_asking, "the proof asks", 120, 0.05)
+        time.sleep(1)
+        for pod in client.list(PODS, routers):
+            client.delete(f"{PODS}/{pod['metadata']['name']}", params={"gracePeriodSeconds": 0})
+        process.wait()
+    run = finished()
+    require(run.code != 0, "verify passes although the endpoint picker was replaced under it")
+    for text in ("ROUTER_RESTARTED", "endpoint picker pod", "of 48 requests"):
+        require(text in run.output, f"verify fails but does not say {text!r}")
+    require("REQUEST_FAILED" not in run.output, "verify names the failed requests beside their cause")
+    succeed(play("playbooks/wait.yml"))
 
 
 def expect_failure(text: str, *arguments: str) -> None:

@@ -110,7 +110,10 @@ def test_folder_runs_as_a_program_and_writes_nothing_beside_itself(tmp_path: Pat
         [sys.executable, PACKAGE, "check", "--scenario", "kind"], env=env, check=False, capture_output=True, text=True
     )
     assert wrong.returncode == 2
-    assert wrong.stderr == "ERROR: There is no scenario 'kind'.\n  Fix: choose one of: standalone, full.\n"
+    assert (
+        wrong.stderr
+        == "ERROR: There is no scenario 'kind'.\n  Fix: choose one of: standalone, benchmark, istio, full.\n"
+    )
     assert not (tmp_path / "cache").exists()
 
 

@@ -97,14 +97,14 @@ def test_the_role_removes_every_object_that_it_makes(kind: str) -> None:
         for expression, value in given_names.items():
             name = name.replace(expression, value)
         removed.add((item["kind"], name))
-    scraped = _monitoring.targets(plan(), GUIDE, router=True)
+    scraped = _monitoring.targets(plan(), GUIDE, router="inferencepool")
     made = _monitoring.objects(kind, scraped, [], plan(), interval="30s", labels={})
     made.append(_monitoring.config_map(plan(), {}, {}))
     assert {(item["kind"], item["metadata"]["name"]) for item in made} <= removed
 
 
 def test_targets_of_hybrid_load_balancing() -> None:
-    prefill, decode, router = _monitoring.targets(plan(), GUIDE, router=True)
+    prefill, decode, router = _monitoring.targets(plan(), GUIDE, router="inferencepool")
     assert (prefill.name, decode.name, router.name) == ("prefill", "decode", "wide-ep-lws-epp")
     assert prefill.ports == decode.ports == ("modelserver",)
     wanted = {**GUIDE, "llm-d.ai/role": "decode", "wide-ep.llm-d.ai/deployment": "wide-ep-lws"}
@@ -114,14 +114,14 @@ def test_targets_of_hybrid_load_balancing() -> None:
 
 def test_targets_of_multi_port_load_balancing() -> None:
     several = plan(load_balancing="multi_port", prefill_ranks_per_host=4)
-    prefill, decode = _monitoring.targets(several, GUIDE, router=False)
+    prefill, decode = _monitoring.targets(several, GUIDE, router="")
     assert prefill.ports == ("rank0", "rank1", "rank2", "rank3")
     # rank0 to rank7 of a decode pod are its sidecar's ports.
     assert decode.ports == tuple(f"vllm-rank{n}" for n in range(8))
 
 
 def test_pod_monitor() -> None:
-    decode = _monitoring.targets(plan(), GUIDE, router=False)[1]
+    decode = _monitoring.targets(plan(), GUIDE, router="")[1]
     spec = _monitoring.pod_monitor_spec(decode, "15s")
     (endpoint,) = spec["podMetricsEndpoints"]
     assert (endpoint["port"], endpoint["interval"]) == ("modelserver", "15s")
@@ -132,7 +132,7 @@ def test_pod_monitor() -> None:
 
 
 def test_pod_monitoring() -> None:
-    decode = _monitoring.targets(plan(load_balancing="multi_port"), GUIDE, router=False)[1]
+    decode = _monitoring.targets(plan(load_balancing="multi_port"), GUIDE, router="")[1]
     spec = _monitoring.pod_monitoring_spec(decode, "15s")
     assert [one["port"] for one in spec["endpoints"]] == [f"vllm-rank{n}" for n in range(8)]
     assert {"from": "llm-d.ai/role", "to": "role"} in spec["targetLabels"]["fromPod"]
@@ -141,7 +141,7 @@ def test_pod_monitoring() -> None:
 
 @pytest.mark.parametrize("kind", sorted(_monitoring.KINDS))
 def test_objects_are_the_deployment_s(kind: str) -> None:
-    scraped = _monitoring.targets(plan(), GUIDE, router=True)
+    scraped = _monitoring.targets(plan(), GUIDE, router="inferencepool")
     made = _monitoring.objects(kind, scraped, [{"name": "g"}], plan(), interval="30s", labels={"release": "stack"})
     assert len(made) == 4
     for item in made:
@@ -222,12 +222,12 @@ ROUTER = {"inferencepool": "wide-ep-lws-epp"}
     ],
 )
 def test_problems(pods: list[dict[str, t.Any]], codes: list[str]) -> None:
-    scraped = _monitoring.targets(plan(), GUIDE, router=True)
+    scraped = _monitoring.targets(plan(), GUIDE, router="inferencepool")
     assert [finding.code for finding in _monitoring.problems(scraped, pods)] == codes
 
 
 def test_a_problem_names_pods_and_their_ports() -> None:
-    scraped = _monitoring.targets(plan(), GUIDE, router=False)
+    scraped = _monitoring.targets(plan(), GUIDE, router="")
     pods = [pod("d-0", DECODE, ["vllm-rank0"]), pod("d-0-1", DECODE, ["vllm-rank0"])]
     (finding,) = _monitoring.problems(scraped, pods)
     assert "container vllm of d-0, d-0-1 has no port modelserver; its ports: vllm-rank0" in finding.evidence
@@ -258,7 +258,7 @@ def test_the_rendered_model_servers_have_what_the_monitors_select(path: t.Any) -
     ports = {port["name"] for one in template["decode"]["spec"]["containers"] for port in one["ports"]}
     balancing = "hybrid" if "modelserver" in ports else "multi_port"
     of_file = plan(load_balancing=balancing, **{f"{role}_ranks_per_host": ranks[role] for role in ranks})
-    scraped = _monitoring.targets(of_file, GUIDE, router=False)
+    scraped = _monitoring.targets(of_file, GUIDE, router="")
     assert [finding.text() for finding in _monitoring.problems(scraped, pods)] == []
     for target, one in itertools.product(scraped, pods):
         selected = one["metadata"]["labels"].items() >= target.match.items()

@@ -140,7 +140,7 @@ def test_gpu_minutes_are_shown_and_kept() -> None:
     run = counted()
     text = "\n".join(render(run, []))
     assert "phase   seconds  changed  idle GPU min  outcome" in text
-    assert "GPU minutes: 48.0 in this run, 32.0 of them idle; 48.0 since the nodes were made" in text
+    assert "idle GPU minutes 32.0 of 48.0 in this run; 48.0 since the nodes were made" in text
     rows = {row["phase"]: row for row in run.document("local", "now")["phases"]}
     assert (rows["wait"]["gpu_minutes"], rows["wait"]["idle_gpu_minutes"]) == (16.0, 16.0)
 
