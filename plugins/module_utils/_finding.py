@@ -24,6 +24,7 @@ CODES: dict[str, str] = {
     "API_ERROR": "The Kubernetes API server answered a request with an error.",
     "RIGHT_MISSING": "The identity in the kubeconfig lacks a right that the run needs.",
     "LOCK_HELD": "Another run holds the deployment's lock.",
+    "FIELD_CONFLICT": "Someone else has changed a field of one of our objects.",
     "FIELD_UNKNOWN": "The API server dropped a field that it does not know.",
     # Platform, namespace and router
     "HELM_VERSION": "Helm and kubernetes.core do not fit each other.",
