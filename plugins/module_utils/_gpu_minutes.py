@@ -64,24 +64,6 @@ def spans(nodes: Iterable[Json]) -> list[Span]:
     return sorted(found, key=lambda span: (span.since, span.gpus))
 
 
-def merged(known: Iterable[Span], seen: Iterable[Span]) -> list[Span]:
-    """What earlier looks found and what is there now; a node that was looked at twice counts once.
-
-    Nodes are told apart by their creation, so that a pool that was replaced in between counts with both lives.
-    """
-    pool: dict[tuple[int, float], int] = {}
-    for spans_of_a_look in (list(known), list(seen)):
-        counts: dict[tuple[int, float], int] = {}
-        for span in spans_of_a_look:
-            counts[(span.gpus, span.since)] = counts.get((span.gpus, span.since), 0) + 1
-        for key, count in counts.items():
-            pool[key] = max(pool.get(key, 0), count)
-    return sorted(
-        (Span(gpus, since) for (gpus, since), count in pool.items() for _number in range(count)),
-        key=lambda span: (span.since, span.gpus),
-    )
-
-
 def used(found: Iterable[Span], now: float, begin: float = 0.0) -> float:
     """GPU minutes between ``begin`` and ``now``."""
     return sum(span.minutes(begin, now) for span in found)

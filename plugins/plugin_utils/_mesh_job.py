@@ -14,7 +14,6 @@ import copy
 import dataclasses
 import json
 import re
-import shlex
 import typing as t
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils._mesh_verdict import Group
@@ -375,9 +374,3 @@ def on_nodes(settings: Settings, nodes: t.Sequence[t.Mapping[str, t.Any]]) -> Se
 def completion_index(pod: t.Mapping[str, t.Any]) -> int | None:
     value = (pod["metadata"].get("annotations") or {}).get(INDEX_ANNOTATION)
     return int(value) if value is not None and str(value).isdigit() else None
-
-
-def command_line(settings: Settings) -> str:
-    """What a reader would run to see the prober's output by hand."""
-    selector = f"job-name={settings.name},{INDEX_ANNOTATION}=0"
-    return shlex.join(["kubectl", "-n", settings.namespace, "logs", "-l", selector])

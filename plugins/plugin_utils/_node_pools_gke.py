@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.llmd.wide_ep.plugins.module_utils._gke_machines import BY_MACHINE_TYPE, MACHINES
+from ansible_collections.llmd.wide_ep.plugins.module_utils._gke_machines import MACHINES
 
 Json = dict[str, t.Any]
 
 API = "networking.gke.io/v1"
 GROUP = "networking.gke.io"
-
-
-def machine_of(machine_type: str) -> str:
-    """The machine profile of a node shape, empty where there is none."""
-    return BY_MACHINE_TYPE.get(machine_type, "")
 
 
 def region_of(zone: str) -> str:

@@ -39,18 +39,19 @@ def from_token_file(path: str) -> str:
     token = pathlib.Path(path).expanduser().read_text(encoding="utf-8").strip()
     if not token:
         raise ValueError(f"{path} is empty")
-    now = datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017
+    now = datetime.datetime.now(datetime.UTC)
     return answer(token, now + datetime.timedelta(seconds=UNKNOWN_SECONDS))
 
 
 def from_google(path: str) -> str:
     """By google-auth: a service account's key, a user's credentials, or application default credentials."""
-    import google.auth  # noqa: PLC0415
-    import google.auth.transport.requests  # noqa: PLC0415
+    # 0.2 s that a kept token, or one from a file, has no need of: the program runs for many requests.
+    import google.auth  # noqa: PLC0415 - see the line above
+    import google.auth.transport.requests  # noqa: PLC0415 - see the line above
 
     credentials = _loaded(path) if path else google.auth.default(scopes=[SCOPE])[0]
     credentials.refresh(google.auth.transport.requests.Request())
-    expiry = credentials.expiry or datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017
+    expiry = credentials.expiry or datetime.datetime.now(datetime.UTC)
     return answer(str(credentials.token), expiry)
 
 
@@ -72,7 +73,7 @@ def from_cache(path: str, cache: str) -> str:
 def keep(path: str, cache: str, text: str) -> None:
     """Whole or not at all, for others may read it meanwhile. What cannot be kept is no error."""
     stamp = json.loads(text)["status"]["expirationTimestamp"]
-    moment = datetime.datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)  # noqa: UP017
+    moment = datetime.datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.UTC)
     kept = {"source": source(path), "issued": time.time(), "expiry": moment.timestamp(), "answer": text}
     fresh = f"{cache}.{os.getpid()}"
     with contextlib.suppress(OSError):
@@ -94,8 +95,8 @@ def _private(path: str, flags: int) -> int:
 
 def _loaded(path: str) -> typing.Any:
     """The two kinds that name no address and no program of their own to get tokens from."""
-    import google.oauth2.credentials  # noqa: PLC0415
-    import google.oauth2.service_account  # noqa: PLC0415
+    import google.oauth2.credentials  # noqa: PLC0415 - as in from_google
+    import google.oauth2.service_account  # noqa: PLC0415 - as in from_google
 
     content = json.loads(pathlib.Path(path).expanduser().read_text(encoding="utf-8"))
     kind = content.get("type") if isinstance(content, dict) else None

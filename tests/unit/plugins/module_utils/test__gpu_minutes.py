@@ -15,7 +15,6 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._gpu_minutes import (
     Stretch,
     budget_finding,
     by_phase,
-    merged,
     seconds,
     spans,
     used,
@@ -92,13 +91,6 @@ def test_budget(minutes: float, budget: float, stops: bool) -> None:
     if found is not None:
         assert (found.code, found.severity) == ("GPU_BUDGET_SPENT", "error")
         assert "wide_ep_gpu_minutes_budget=100" in found.subject
-
-
-def test_merged_counts_each_node_once() -> None:
-    """Two looks at the same nodes, one at fewer, and a node of a pool that was replaced."""
-    again = merged(FOUR, FOUR[:2])
-    assert again == FOUR
-    assert merged(again, [Span(8, 100.0)]) == [*FOUR, Span(8, 100.0)]
 
 
 SPANS = st.lists(st.builds(Span, st.integers(1, 8), st.floats(0, 1e6), st.none()), max_size=6)

@@ -156,6 +156,13 @@ def test_a_node_that_is_gone_costs_no_more() -> None:
     assert run.gpu_phases["verify"].total == pytest.approx(8.0)
 
 
+def test_a_pool_that_was_replaced_counts_with_both_lives() -> None:
+    run = counted()
+    run.count_gpus("local", [{"gpus": 8, "since": 1060.0}], 160.0)
+    assert sorted((span.gpus, span.since, span.until) for span in run.spans if span.until) == [(8, 1000.0, 1060.0)] * 2
+    assert [span.since for span in run.spans if span.until is None] == [1060.0]
+
+
 def test_hosts_of_one_cluster_count_its_nodes_once() -> None:
     run = counted()
     run.count_gpus("other", TWO_NODES, 101.0)
