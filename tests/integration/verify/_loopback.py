@@ -282,5 +282,15 @@ def prove(deployment: Deployment, folder: Path, model: str = MODEL, **seen: t.An
     return judge(expected, dataclasses.replace(observation, **seen))
 
 
+def prove_whole(deployment: Deployment, folder: Path) -> Verdict:
+    """Prove again where the simulator cut a stream short: 0.10.2 ends about one in a hundred after its first event,
+    if no prefill precedes it."""
+    for _attempt in range(4):
+        verdict = prove(deployment, folder)
+        if not any("IncompleteRead" in finding.evidence for finding in verdict.findings):
+            break
+    return verdict
+
+
 def codes(verdict: Verdict) -> list[str]:
     return [finding.code for finding in verdict.findings]

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils._pd_observation import Route, read_report
 
-from ._loopback import DECODE, MANIFEST, PODS, PREFILL, ROUTER, Deployment, ask, codes, prove
+from ._loopback import DECODE, MANIFEST, PODS, PREFILL, ROUTER, Deployment, ask, codes, prove, prove_whole
 
 RANKS = 3
 ROUTE = Route("HTTPRoute n/r", True, "")
@@ -56,7 +56,7 @@ def test_disaggregated(deployment: Deployment, tmp_path: Path) -> None:
 
 def test_decode_only(deployment: Deployment, tmp_path: Path) -> None:
     deployment.disaggregates = False
-    verdict = prove(deployment, tmp_path)
+    verdict = prove_whole(deployment, tmp_path)
     assert codes(verdict) == ["PREFILL_UNUSED"]
     assert (verdict.answered, verdict.prefilled_remotely) == (16, 0)
     # The list of models is a request for the endpoint picker as well.
@@ -66,7 +66,7 @@ def test_decode_only(deployment: Deployment, tmp_path: Path) -> None:
 def test_a_sidecar_that_falls_back_is_told_from_a_decision(deployment: Deployment, tmp_path: Path) -> None:
     """Both answer 200 decode-only; what the endpoint picker decided tells them apart."""
     deployment.knows_prefill = False
-    verdict = prove(deployment, tmp_path)
+    verdict = prove_whole(deployment, tmp_path)
     assert codes(verdict) == ["PREFILL_UNUSED"]
     assert verdict.answered == 16
     assert "decisions of the endpoint picker: 17 prefill-decode" in verdict.findings[0].evidence
