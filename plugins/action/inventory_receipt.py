@@ -9,7 +9,7 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client, load_client
+from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client
 from ansible_collections.llmd.wide_ep.plugins.module_utils._receipt import (
     Deployment,
     Inventory,
@@ -99,7 +99,7 @@ class ActionModule(InProcessAction):
     def act(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         client = self.client(arguments)
         other = arguments["platform_kubeconfig"]
-        platform = load_client(other, arguments["context"] or None) if other else client
+        platform = self.client({**arguments, "kubeconfig": other}) if other else client
         deployment = Deployment(arguments["release"], arguments["namespace"], frozenset(arguments["known"]))
         reader = Reader(client, platform, deployment)
         if arguments["before"] is None:

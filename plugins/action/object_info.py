@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleActionFail
+
 from ansible_collections.llmd.wide_ep.plugins.module_utils._client import Client
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._action import ACCESS_ARGUMENTS, InProcessAction
 
 #: Client-side apply keeps the whole object in it, the values of a Secret included.
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+QUERY_KEYS = frozenset({"api_version", "kind", "namespace", "name", "label_selector"})
 
 
 def without_secrets(item: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -37,6 +41,17 @@ def answer(client: Client, query: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {"served": True, "resources": [without_secrets(item) for item in items]}
 
 
+def what_is_wrong(query: t.Any) -> str:
+    """Why a query cannot be asked; nothing where it can."""
+    if not isinstance(query, dict):
+        return f"a dictionary is wanted, not {query!r}"
+    lacking = [key for key in ("api_version", "kind") if not query.get(key)]
+    unknown = sorted(set(query) - QUERY_KEYS)
+    if lacking:
+        return f"{' and '.join(lacking)} must be given"
+    return f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(QUERY_KEYS))}" if unknown else ""
+
+
 class ActionModule(InProcessAction):
     ARGUMENTS: t.ClassVar = {
         **ACCESS_ARGUMENTS,
@@ -44,5 +59,8 @@ class ActionModule(InProcessAction):
     }
 
     def act(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        for name, query in arguments["queries"].items():
+            if wrong := what_is_wrong(query):
+                raise AnsibleActionFail(f"query {name}: {wrong}")
         client = self.client(arguments)
         return {"found": {name: answer(client, query) for name, query in arguments["queries"].items()}}

@@ -377,15 +377,20 @@ def load_client(
     context: str | None = None,
     *,
     timeout: float = DEFAULT_TIMEOUT,
+    key_dir: str | None = None,
 ) -> Client:
-    """A client for a kubeconfig file; without one $KUBECONFIG, ~/.kube/config, or the pod's service account."""
+    """A client for a kubeconfig file; without one $KUBECONFIG, ~/.kube/config, or the pod's service account.
+
+    The official client writes certificates and keys that the kubeconfig holds inline to files, which it removes when
+    the interpreter ends in good order. Whoever does not gives a folder that somebody else removes as ``key_dir``.
+    """
     if not HAS_KUBERNETES:
         raise ConfigError("the Python library kubernetes is not installed for this interpreter")
     configuration = k8s_client.Configuration()
     path = kubeconfig or os.environ.get("KUBECONFIG") or DEFAULT_KUBECONFIG
     files = [os.path.expanduser(part) for part in path.split(os.pathsep) if part]
     if any(os.path.isfile(file) for file in files):
-        _load_kubeconfig(os.pathsep.join(files), context, configuration)
+        _load_kubeconfig(os.pathsep.join(files), context, configuration, key_dir)
     elif not kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
         k8s_config.load_incluster_config(client_configuration=configuration)
     else:
@@ -396,7 +401,7 @@ def load_client(
     return Client(k8s_client.ApiClient(configuration), timeout=timeout)
 
 
-def _load_kubeconfig(path: str, context: str | None, configuration: t.Any) -> None:
+def _load_kubeconfig(path: str, context: str | None, configuration: t.Any, key_dir: str | None) -> None:
     try:
         contexts, _active = k8s_config.list_kube_config_contexts(config_file=path)
     except Exception as error:
@@ -405,7 +410,9 @@ def _load_kubeconfig(path: str, context: str | None, configuration: t.Any) -> No
     if context and context not in names:
         raise ConfigError(f"kubeconfig {path} has no context {context}; it has: {', '.join(names) or 'none'}")
     try:
-        k8s_config.load_kube_config(config_file=path, context=context, client_configuration=configuration)
+        k8s_config.load_kube_config(
+            config_file=path, context=context, client_configuration=configuration, temp_file_path=key_dir
+        )
     except Exception as error:
         raise ConfigError(f"kubeconfig {path} cannot be used: {_one_line(error)}") from error
 

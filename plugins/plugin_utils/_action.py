@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -55,7 +56,12 @@ class InProcessAction(ActionBase):
 
     @staticmethod
     def client(arguments: t.Mapping[str, t.Any]) -> Client:
-        return load_client(arguments.get("kubeconfig") or None, arguments.get("context") or None)
+        """A forked worker ends without exit handlers; the run's own folder is removed by the main process."""
+        return load_client(
+            arguments.get("kubeconfig") or None,
+            arguments.get("context") or None,
+            key_dir=constants.DEFAULT_LOCAL_TMP,
+        )
 
     @staticmethod
     def refusal(findings: t.Sequence[Finding]) -> dict[str, t.Any]:

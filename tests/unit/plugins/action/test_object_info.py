@@ -68,3 +68,20 @@ def test_values_of_a_secret_never_come_back() -> None:
     assert found["data"] == {"HF_TOKEN": "<hidden>"}
     assert found["metadata"]["annotations"] == {"meta.helm.sh/release-name": "wide-ep-lws"}
     assert "Y2FuYXJ5" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("query", "wrong"),
+    [
+        ({"api_version": "v1", "kind": "Pod", "namespace": "ns"}, ""),
+        ({"kind": "Pod"}, "api_version must be given"),
+        ({}, "api_version and kind must be given"),
+        (
+            {"api_version": "v1", "kind": "Pod", "labels": "a=b"},
+            "unknown: labels; known: api_version, kind, label_selector, name, namespace",
+        ),
+        ("Pod", "a dictionary is wanted, not 'Pod'"),
+    ],
+)
+def test_a_query_is_judged_before_it_is_asked(query: t.Any, wrong: str) -> None:
+    assert object_info.what_is_wrong(query) == wrong
