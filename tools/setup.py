@@ -132,8 +132,8 @@ def create_venv(path: Path, lock: Path) -> None:
 
 
 def ensure_venv(purpose: str, lane: str) -> Path:
-    """Return a complete environment for a purpose, made if needed."""
-    for wider in PURPOSES[PURPOSES.index(purpose) :]:
+    """Return a complete environment for a purpose, made if needed; the widest, so that no target takes away tools."""
+    for wider in reversed(PURPOSES[PURPOSES.index(purpose) :]):
         path = venv_path(wider, lane)
         if (path / MARKER).exists():
             return path

@@ -77,6 +77,12 @@ def test_an_environment_for_tests_serves_for_runs(setup: types.ModuleType, monke
     assert len(commands) == 2
 
 
+def test_a_run_takes_no_test_tools_away(setup: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_installation(setup, monkeypatch)
+    setup.ensure_venv("run", "py311")
+    assert setup.ensure_venv("test", "py311") == setup.ensure_venv("run", "py311")
+
+
 def test_a_changed_lock_means_another_environment(setup: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_installation(setup, monkeypatch)
     first = setup.ensure_venv("run", "py311")
