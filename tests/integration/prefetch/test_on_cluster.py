@@ -8,6 +8,7 @@ The image that stands for vLLM's has Python and not the client: the program brin
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -24,6 +25,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ansible_collections.llmd.wide_ep.plugins.action.prefetch import Follower
 from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client, ClientError, load_client
@@ -40,9 +43,9 @@ MEGABYTES = 12
 TOTAL = 3 * (MEGABYTES << 20) + 300_000 + 25
 #: What a ConfigMap holds of the archive, below its limit of 1 MiB.
 PART = 700_000
-#: What huggingface_hub is and needs to download, by the names of modules; all of it is plain Python.
-MODULES = ("huggingface_hub", "filelock", "fsspec", "httpx", "httpcore", "h11", "anyio", "certifi", "idna", "packaging")
-MODULES += ("yaml", "tqdm", "typing_extensions", "requests", "urllib3", "charset_normalizer", "sniffio")
+CLIENT = "huggingface_hub"
+#: What decides about its dependencies there, not here.
+THERE = {"python_version": "3.13", "python_full_version": "3.13.0", "extra": ""}
 
 pytestmark = [
     pytest.mark.skipif(not KUBECONFIG.exists(), reason=f"cluster {CLUSTER} is not up"),
@@ -65,20 +68,34 @@ server.serve_forever()
 """
 
 
+def distributions() -> list[importlib.metadata.Distribution]:
+    """The client and all that it needs, as their installed metadata say; what is absent is of other platforms."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    wanted = [CLIENT]
+    while wanted:
+        name = canonicalize_name(wanted.pop())
+        if name in found:
+            continue
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.distribution(name)
+            needs = map(Requirement, found[name].requires or [])
+            wanted += [need.name for need in needs if need.marker is None or need.marker.evaluate(THERE)]
+    return list(found.values())
+
+
 def archive() -> bytes:
-    """The client as an archive that Python imports from."""
+    """The client as an archive that Python imports from.
+
+    What is compiled stays here, and its metadata with it: a part without metadata counts as not installed.
+    """
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
-        for name in MODULES:
-            spec = importlib.util.find_spec(name)
-            if spec is None or spec.origin is None:
-                continue
-            origin = Path(spec.origin)
-            files = sorted(origin.parent.rglob("*")) if spec.submodule_search_locations else [origin]
-            root = origin.parent.parent if spec.submodule_search_locations else origin.parent
+        for distribution in distributions():
+            files = [path for path in distribution.files or [] if not {"tests", ".."} & set(path.parts)]
+            pure = all(path.suffix != ".so" for path in files)
             for path in files:
-                if path.suffix in (".py", ".pem") and "tests" not in path.parts:
-                    target.write(path, path.relative_to(root))
+                if path.suffix in (".py", ".pem") or (pure and path.name == "METADATA"):
+                    target.write(path.locate(), path)
     return made.getvalue()
 
 
