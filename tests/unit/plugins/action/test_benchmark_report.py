@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import types
 import typing as t
 from pathlib import Path
@@ -137,3 +140,12 @@ def test_results_are_documented() -> None:
     result = act(results=[str(NEW)], per_request=False)
     hidden = {"failed", "msg", "warnings", "changed", "diff"}
     assert set(result) - hidden == set(yaml.safe_load(benchmark_report.RETURN)) - {"files"}
+
+
+def test_a_play_that_skips_the_report_pays_nothing_for_it() -> None:
+    """Ansible loads the action of every task of a play, and a site without the benchmark has this one."""
+    slow = "{'matplotlib', 'llmd_benchmark_report'}"
+    script = f"import sys, {ActionModule.__module__}; print({slow} & set(sys.modules) or 'none')"
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=paths)
+    assert done.stdout.strip() == "none"
