@@ -95,6 +95,8 @@ def read(text: str, absent: t.Mapping[int, tuple[str, str]] | None = None) -> Re
             hosts[index]["name"] = name if name not in reach.hosts else hosts[index]["name"]
             hosts[index]["gone"] = reason or hosts[index]["gone"]
     renamed = matrix.Matrix(tuple(host["name"] for host in hosts), reach.nics, reach.planes)
+    # What is written of it can be read again.
+    raw["matrix"]["hosts"] = list(renamed.hosts)
     return _result(raw, hosts, renamed)
 
 

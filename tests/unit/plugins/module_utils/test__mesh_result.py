@@ -98,6 +98,7 @@ def test_hosts_that_did_not_join_get_their_names_and_reasons() -> None:
     assert (finding.code, finding.subject) == ("RDMA_HOST_DOWN", "host gpu-node-9")
     assert "Unschedulable" in finding.evidence
     assert analysis.result.case.matrix.hosts == ("h0", "h1", "gpu-node-9")
+    assert read(analysis.result.raw).case == analysis.result.case, "what is written of it can be read again"
 
 
 def test_a_refused_run_is_not_measured() -> None:
