@@ -17,6 +17,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 import typing as t
 import zlib
 
@@ -67,6 +68,11 @@ def read(log: str, run_id: str, key: str = "") -> str:
     if unpacker.unconsumed_tail or not unpacker.eof:
         raise FrameError(f"the result is cut off, or larger than {LARGEST >> 20} MiB")
     return text.decode("utf-8")
+
+
+def ended(log: str, run_id: str) -> bool:
+    """Whether the last line of the result is there, good or bad."""
+    return re.search(rf"^{PREFIX} {re.escape(run_id)} end .*\n", log, re.MULTILINE) is not None
 
 
 def _collect(log: str, run_id: str) -> tuple[dict[int, str], int | None, str]:

@@ -125,7 +125,7 @@ def pods_of(client: Client, settings: Settings) -> list[JsonObject]:
 
 
 def follow(client: Client, settings: Settings, show: Show, start_timeout: float) -> str:
-    """The coordinator's log once it has ended, with its progress shown meanwhile."""
+    """The coordinator's log once the result is in it, or the pod has ended; progress is shown meanwhile."""
     started, told = time.monotonic(), Progress(show, settings.run_id)
     while True:
         pods = pods_of(client, settings)
@@ -135,7 +135,8 @@ def follow(client: Client, settings: Settings, show: Show, start_timeout: float)
         if lead is not None and phase in ("Running", "Succeeded", "Failed"):
             log = _log(client, settings, lead)
             told.update(log)
-            if phase != "Running":
+            # The kubelet tells the end of a pod a second or two after it.
+            if phase != "Running" or frames.ended(log, settings.run_id):
                 return log
         elif waited > start_timeout:
             raise RunError(f"the coordinator's pod is {phase} after {waited:.0f} s; {_reasons(client, settings, pods)}")

@@ -70,6 +70,14 @@ def test_anything_else_is_refused(lines: list[str], message: str) -> None:
         read(lines)
 
 
+def test_a_log_ends_with_its_whole_last_line() -> None:
+    log = "\n".join([frames.progress(RUN, phase="join"), *LINES])
+    assert not frames.ended(log, RUN), "the rest of the line may be on its way"
+    assert frames.ended(log + "\n", RUN)
+    assert not frames.ended(log + "\n", "run-8")
+    assert not frames.ended("\n".join(LINES[:-1]) + "\n", RUN)
+
+
 def test_the_key_is_part_of_the_seal() -> None:
     with pytest.raises(frames.FrameError, match="forged"):
         frames.read("\n".join(LINES), RUN, "another")

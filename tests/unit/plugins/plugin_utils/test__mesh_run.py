@@ -128,8 +128,15 @@ def test_pods_that_never_start_are_told(fake: FakeClient, pods: list[Json], job:
     assert fake.alive == set()
 
 
+def test_the_end_of_the_log_is_the_end_of_the_run(fake: FakeClient) -> None:
+    """The pod is still Running for a second or two."""
+    fake.pods, fake.log = [pod(0, "Running"), pod(1, "Running", node="b")], LOG + "\n"
+    assert probe(fake) == (TEXT, {0: ("a", ""), 1: ("b", "")})
+    assert fake.alive == set()
+
+
 def test_a_coordinator_that_never_ends_is_left(fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake.pods = [pod(0, "Running")]
+    fake.pods, fake.log = [pod(0, "Running")], LOG
     ticks = iter(range(0, 10**6, 200))
     monkeypatch.setattr(runs.time, "monotonic", lambda: float(next(ticks)))
     with pytest.raises(runs.RunError, match="no result after"):
