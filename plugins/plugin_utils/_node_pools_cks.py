@@ -84,7 +84,7 @@ def foreign(name: str) -> Finding:
         "error",
         f"NodePool {name}",
         f"it exists without the label {OWNER}",
-        "Choose another name with node_pools_pool_name or node_pools_cpu_pool_name, or set node_pools_create to false "
+        "Choose another name with node_pools_gpu_pool_name or node_pools_cpu_pool_name, or set node_pools_create to false "
         "to use the pool as it is.",
     )
 

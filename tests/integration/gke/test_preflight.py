@@ -47,6 +47,13 @@ PREFLIGHT: list[Case] = [
     ),
     ("machine", lambda site: None, {"zones": ["europe-west1-c"]}, "GCP_ZONE", "europe-west1-b, us-central1-a"),
     (
+        "unknown machine",
+        lambda site: None,
+        {"machine": None, "networks": None, "interfaces": "none", "machine_type": "n9-standard-32"},
+        "GCP_ZONE",
+        "No zone offers it",
+    ),
+    (
         "reservation",
         lambda site: None,
         {"capacity": "reservation", "reservation": "none"},
@@ -97,7 +104,8 @@ def test_preflight(site: Bench, case: Case, check: bool) -> None:
     name, prepare, change, code, text = case
     site.build()
     prepare(site)
-    result = site.run("gke_node_pool", {**GPU, **change}, check=check)
+    given = {key: value for key, value in {**GPU, **change}.items() if value is not None}
+    result = site.run("gke_node_pool", given, check=check)
     # In check mode an earlier task may only have told that it would make them.
     assert result.get("failed", False) is not (check and name in ("cluster", "policy"))
     found = result["findings"]
