@@ -143,6 +143,7 @@ SITE = (
     playbook_step("faults/restart", "restart", after=("site/first",), minutes=2),
     playbook_step("faults/interrupt", "interrupt", after=("site/first",), minutes=3),
     playbook_step("cleanup/twice", "cleanup", after=("site/cluster",), minutes=2),
+    playbook_step("site/rights", "rights", after=("site/first", "cleanup/twice"), minutes=4),
 )
 
 

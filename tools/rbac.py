@@ -24,26 +24,28 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "rbac.yaml"
 HEAD = """---
 # The rights that whole runs were seen to use, made by tools/rbac.py out of the API server's audit log.
-# wide-ep-deployer: one deployment in its namespace, and what it looks at outside. Bind it with a RoleBinding there, and
-# wide-ep-viewer with a ClusterRoleBinding. wide-ep-platform: what all deployments of a cluster share.
+# For wide_ep_kubeconfig: wide-ep-deployer by a RoleBinding in the deployment's namespace, wide-ep-deployer-cluster by a
+# ClusterRoleBinding. For wide_ep_platform_kubeconfig: wide-ep-platform by a ClusterRoleBinding.
+# Whoever makes the namespace for the deployer sets workspace_adopt_namespace=true.
 """
 #: The rehearsal's identities and the roles that stand for them.
 IDENTITIES = {"llmd-deployer": "wide-ep-deployer", "llmd-platform": "wide-ep-platform"}
+OUTSIDE = "wide-ep-deployer-cluster"
+NAMESPACE = "llm-d-wide-ep"
 #: Everyone who is authenticated may ask these.
 FREE = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"})
 
 
 class Right(t.NamedTuple):
-    """One verb on one resource; ``cluster`` tells that it was used outside of namespaces or over all of them."""
+    """One verb on one resource, and the role that it stands in."""
 
     role: str
     group: str
     resource: str
     verb: str
-    cluster: bool
 
 
-def right_of(event: Mapping[str, t.Any]) -> Right | None:
+def right_of(event: Mapping[str, t.Any], namespace: str) -> Right | None:
     """What an event of the audit log needed; None where nobody of ours asked or nothing was granted."""
     role = IDENTITIES.get((event.get("user") or {}).get("username", ""))
     target = event.get("objectRef") or {}
@@ -51,31 +53,28 @@ def right_of(event: Mapping[str, t.Any]) -> Right | None:
     if role is None or refused or not target.get("resource") or target["resource"] in FREE:
         return None
     resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
-    namespaced = bool(target.get("namespace")) and target["resource"] != "namespaces"
-    return Right(role, target.get("apiGroup", ""), resource, event["verb"], not namespaced)
+    # A RoleBinding in the namespace outlives neither its making nor its removal.
+    inside = target.get("namespace") == namespace and target["resource"] != "namespaces"
+    role = OUTSIDE if role == "wide-ep-deployer" and not inside else role
+    return Right(role, target.get("apiGroup", ""), resource, event["verb"])
 
 
-def rights(lines: Iterable[str]) -> set[Right]:
+def rights(lines: Iterable[str], namespace: str = NAMESPACE) -> set[Right]:
     found = set()
     for line in lines:
         if any(f'"{name}"' in line for name in IDENTITIES):
             event = json.loads(line)
-            right = right_of(event) if event.get("stage") == "ResponseComplete" else None
+            right = right_of(event, namespace) if event.get("stage") == "ResponseComplete" else None
             if right:
                 found.add(right)
     return found
 
 
 def roles(found: Iterable[Right]) -> list[dict[str, t.Any]]:
-    """Three roles: all that the deployer uses, the part of it outside of its namespace, and what the platform uses."""
+    """What the deployer uses in its namespace, what it uses outside of it, and what the platform uses."""
     every = set(found)
-    deployer = {right for right in every if right.role == "wide-ep-deployer"}
-    platform = {right for right in every if right.role == "wide-ep-platform"}
-    return [
-        role("wide-ep-deployer", deployer),
-        role("wide-ep-viewer", {right for right in deployer if right.cluster}),
-        role("wide-ep-platform", platform),
-    ]
+    names = ("wide-ep-deployer", OUTSIDE, "wide-ep-platform")
+    return [role(name, {right for right in every if right.role == name}) for name in names]
 
 
 def role(name: str, found: Iterable[Right]) -> dict[str, t.Any]:
@@ -103,13 +102,7 @@ def read(path: pathlib.Path) -> set[Right]:
     if not path.exists():
         return set()
     items = yaml.safe_load(path.read_text(encoding="utf-8"))["items"]
-    viewer = {key for item in items if item["metadata"]["name"] == "wide-ep-viewer" for key in _keys(item)}
-    return {
-        Right(item["metadata"]["name"], *key, key in viewer or item["metadata"]["name"] == "wide-ep-platform")
-        for item in items
-        if item["metadata"]["name"] != "wide-ep-viewer"
-        for key in _keys(item)
-    }
+    return {Right(item["metadata"]["name"], *key) for item in items for key in _keys(item)}
 
 
 def _keys(item: Mapping[str, t.Any]) -> list[tuple[str, str, str]]:
@@ -145,21 +138,21 @@ Indented.add_representer(list, represent_list)
 
 def unlisted(used: Iterable[Right], listed: Iterable[Right]) -> list[str]:
     """Rights that were used and are not on the page."""
-    known = {right[:4] for right in listed}
-    return sorted({" ".join(filter(None, right[:4])) for right in used if right[:4] not in known})
+    return sorted(" ".join(filter(None, right)) for right in set(used) - set(listed))
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=re.sub(r"``", "", __doc__ or ""))
     parser.add_argument("logs", nargs="+", type=pathlib.Path, help="audit logs of the API server")
     parser.add_argument("--page", type=pathlib.Path, default=PAGE, help="the page, docs/reference/rbac.yaml")
+    parser.add_argument("--namespace", default=NAMESPACE, help="where the deployment was")
     parser.add_argument("--replace", action="store_true", help="forget what the page has")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the page lacks a right")
     given = parser.parse_args(arguments)
     used: set[Right] = set()
     for log in given.logs:
         with log.open(encoding="utf-8") as lines:
-            used |= rights(line for line in lines if line.endswith("\n"))
+            used |= rights((line for line in lines if line.endswith("\n")), given.namespace)
     if not used:
         print("the logs hold no request of ours", file=sys.stderr)
         return 2

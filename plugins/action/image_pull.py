@@ -81,6 +81,8 @@ class ActionModule(InProcessAction):
         if self.check_mode:
             return {"skipped": True, "msg": f"check mode: would pull {len(images)} images on {len(nodes)} nodes"}
         client, namespace, release = self.client(arguments), arguments["namespace"], arguments["release"]
+        if client.get_or_none(f"/api/v1/namespaces/{namespace}") is None:
+            return self.refusal([_image_pull.no_namespace(namespace)])
         pods = [_image_pull.pod(release, namespace, node, images, arguments["pull_secrets"]) for node in nodes]
         began = time.monotonic()
         pulls = Puller(client, namespace, release).run(pods, arguments["timeout"])

@@ -27,18 +27,24 @@ GIVEN = tuple(
 
 
 def rights_findings(
-    client: Client, snapshot: Snapshot, namespace: str, roles: t.Sequence[t.Mapping[str, t.Any]]
+    client: Client, snapshot: Snapshot, plan: t.Mapping[str, t.Any], roles: t.Sequence[t.Mapping[str, t.Any]]
 ) -> list[Finding]:
     """Rights that neither the rules of the identity nor the server, asked one by one, grant."""
-    wanted = list(dict.fromkeys(right for role in roles for right in _preflight_rights.rights_of(role)))
-    doubtful = _preflight_rights.open_questions(wanted, snapshot.rules)
-    missing = [right for right in doubtful if not _allowed(client, namespace, right)]
+    listed = dict.fromkeys(right for role in roles for right in _preflight_rights.rights_of(role))
+    wanted = [right for right in listed if _preflight_rights.concerns(right, plan)]
+    doubtful = _preflight_rights.open_questions(wanted, snapshot)
+    missing = [right for right in doubtful if not _allowed(client, plan["namespace"], right)]
     return _preflight_rights.findings(missing, "wide_ep_kubeconfig")
 
 
 def _allowed(client: Client, namespace: str, right: Right) -> bool:
     review = client.can_i(
-        right.verb, right.plural, group=right.group, namespace=namespace, subresource=right.subresource
+        right.verb,
+        right.plural,
+        group=right.group,
+        # Without a namespace the server is asked about all of them.
+        namespace=None if right.everywhere else namespace,
+        subresource=right.subresource,
     )
     return review.allowed
 
@@ -63,7 +69,6 @@ class ActionModule(InProcessAction):
         "lws_namespace": {"type": "str", "default": "lws-system"},
         "kueue_namespace": {"type": "str", "default": "kueue-system"},
         "lws_minimum": {"type": "str", "default": "0.7.0"},
-        "claims": {"type": "bool", "default": False},
         "ignore": {"type": "list", "elements": "str", "default": []},
     }
 
@@ -79,7 +84,7 @@ class ActionModule(InProcessAction):
         began = time.monotonic()
         snapshot = Reader(client, plan["namespace"], question.token_secret).take()
         outcomes = _preflight.judge(snapshot, question)
-        rights = rights_findings(client, snapshot, plan["namespace"], arguments["roles"])
+        rights = rights_findings(client, snapshot, plan, arguments["roles"])
         outcomes.append(Outcome(Check("identity", "rights", lambda _snapshot, _asked: rights), tuple(rights)))
         return self.result(outcomes, arguments["ignore"], client.request_count, time.monotonic() - began)
 

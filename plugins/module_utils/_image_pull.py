@@ -132,5 +132,11 @@ def _failed(image: str, bad: t.Sequence[Pull], total: int) -> Finding:
     return Finding("IMAGE_PULL_FAILED", "error", image, seen, fix)
 
 
+def no_namespace(namespace: str) -> Finding:
+    seen = "it does not exist, and the pods that pull the images are made in it"
+    fix = "Make it first: playbooks/workspace.yml, with the credentials for the registry where there are any."
+    return Finding("IMAGE_PULL_FAILED", "error", f"namespace {namespace}", seen, fix)
+
+
 def digests(pulls: t.Iterable[Pull]) -> dict[str, str]:
     return {pull.image: pull.digest for pull in pulls if pull.digest}

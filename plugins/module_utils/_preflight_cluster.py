@@ -20,6 +20,9 @@ RECOMMENDED = (1, 33)
 SKEW_SECONDS = 5.0
 SKEW_ERROR_SECONDS = 60.0
 
+#: Providers of a gateway that the role gateway installs, the Gateway API with them.
+INSTALLED = frozenset({"agentgateway", "istio"})
+
 #: Kind, API version, when it is needed, severity, and what brings it.
 Need = tuple[str, str, t.Callable[[Question], bool], Severity, str]
 NEEDS: tuple[Need, ...] = (
@@ -47,7 +50,14 @@ NEEDS: tuple[Need, ...] = (
     (
         "HTTPRoute",
         "gateway.networking.k8s.io/v1",
-        lambda asked: asked.plan["router_mode"] == "gateway",
+        lambda asked: asked.plan["router_mode"] == "gateway" and asked.plan["gateway_provider"] in INSTALLED,
+        "warning",
+        "playbooks/gateway.yml installs the Gateway API; site.yml does so by itself.",
+    ),
+    (
+        "HTTPRoute",
+        "gateway.networking.k8s.io/v1",
+        lambda asked: asked.plan["router_mode"] == "gateway" and asked.plan["gateway_provider"] not in INSTALLED,
         "error",
         "Install the Gateway API and a gateway (wide_ep_gateway_provider), or set wide_ep_router_mode: standalone.",
     ),

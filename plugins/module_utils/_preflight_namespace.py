@@ -23,6 +23,7 @@ Json = t.Mapping[str, t.Any]
 ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
 COMPONENT_LABEL = "wide-ep.llm-d.ai/component"
 LEVELS = ("restricted", "baseline", "privileged")
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 BROKEN = frozenset({"failed", "pending-install", "pending-upgrade", "pending-rollback", "uninstalling", "unknown"})
 
 
@@ -166,12 +167,28 @@ def priority_class(snapshot: Snapshot, asked: Question) -> list[Finding]:
 
 
 def storage_class(snapshot: Snapshot, asked: Question) -> list[Finding]:
-    """Only what makes volume claims needs one."""
-    if not asked.claims or "storage_classes" in snapshot.unreadable:
+    """Only a cache on a volume that the cluster makes needs one; its pods stay Pending without."""
+    if "storage_classes" in snapshot.unreadable:
         return []
-    default = "storageclass.kubernetes.io/is-default-class"
-    if any((item["metadata"].get("annotations") or {}).get(default) == "true" for item in snapshot.storage_classes):
+    there = {item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in snapshot.storage_classes}
+    has_default = any(notes.get(DEFAULT_CLASS) == "true" for notes in there.values())
+    lacking = dict.fromkeys(
+        named or "no name, and none of them is the default one"
+        for named in _claimed(asked)
+        if (named not in there if named else not has_default)
+    )
+    if not lacking:
         return []
-    seen = f"none of {len(snapshot.storage_classes)} storage classes is the default one"
-    fix = "Mark one as default, or name one where the claim is made."
-    return [Finding("STORAGE_CLASS_MISSING", "warning", "storage class", seen, fix)]
+    seen = f"{', '.join(lacking)}; there is {', '.join(sorted(there)) or 'none'}"
+    fix = "Name one that exists in the claim of model_server_hf_cache, or mark one as the default."
+    return [Finding("STORAGE_CLASS_MISSING", "error", "storage class", seen, fix)]
+
+
+def _claimed(asked: Question) -> list[str]:
+    """The storage classes of the pods' own claims; empty where the default one is meant."""
+    return [
+        str(volume["ephemeral"]["volumeClaimTemplate"]["spec"].get("storageClassName") or "")
+        for pod in pods(asked.plan, asked.objects).values()
+        for volume in pod.spec.get("volumes") or ()
+        if "ephemeral" in volume
+    ]

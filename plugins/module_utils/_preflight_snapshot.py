@@ -18,10 +18,12 @@ JsonObject = dict[str, t.Any]
 DISCOVERY = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
-#: Of Helm's records the labels are enough, of CRDs the annotations: their content is megabytes.
+#: Of Helm's records the labels are enough: their content is megabytes.
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 LWS = "leaderworkerset.x-k8s.io/v1"
 NETWORKS = "networking.gke.io/v1"
+#: No namespace can have this name: what is granted in it is granted everywhere.
+NOWHERE = "-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,6 @@ class Snapshot:
     nodes: tuple[JsonObject, ...] = ()
     pods: tuple[JsonObject, ...] = ()
     deployments: tuple[JsonObject, ...] = ()
-    crds: tuple[JsonObject, ...] = ()
     sets: tuple[JsonObject, ...] = ()
     namespace: JsonObject | None = None
     #: Metadata of the namespace's Secrets, and the keys of the token's one.
@@ -63,7 +64,9 @@ class Snapshot:
     networks: tuple[JsonObject, ...] = ()
     parameter_sets: tuple[JsonObject, ...] = ()
     dns_slices: tuple[JsonObject, ...] = ()
+    #: What the identity may do in the namespace, and what it may do everywhere.
     rules: tuple[Rule, ...] = ()
+    rules_everywhere: tuple[Rule, ...] = ()
     rules_incomplete: bool = False
     #: The server's clock minus ours, in seconds; None where it did not tell.
     clock: float | None = None
@@ -90,14 +93,14 @@ class Reader:
         kinds = served(self._client.raw("GET", "/apis", accept=DISCOVERY).json())
         space = f"/api/v1/namespaces/{self._namespace}"
         token = self._get(f"{space}/secrets/{self._token}", "token")
-        rules, incomplete = self._rules()
+        rules, incomplete = self._rules(self._namespace)
+        everywhere, doubtful = self._rules(NOWHERE)
         return Snapshot(
             version=str(version.get("gitVersion", "")),
             kinds=kinds,
             nodes=self._list("/api/v1/nodes", "nodes"),
             pods=self._list("/api/v1/pods", "pods"),
             deployments=self._list("/apis/apps/v1/deployments", "deployments"),
-            crds=self._metadata("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "crds"),
             sets=self._list_if(kinds, LWS, "LeaderWorkerSet", "leaderworkersets"),
             namespace=self._get(space, "namespace"),
             secrets=self._metadata(f"{space}/secrets", "secrets"),
@@ -110,7 +113,8 @@ class Reader:
             parameter_sets=self._list_if(kinds, NETWORKS, "GKENetworkParamSet", "gkenetworkparamsets"),
             dns_slices=self._dns(),
             rules=rules,
-            rules_incomplete=incomplete,
+            rules_everywhere=everywhere,
+            rules_incomplete=incomplete or doubtful,
             clock=clock,
             unreadable=self._unreadable,
             requests=self._client.request_count,
@@ -138,11 +142,11 @@ class Reader:
         query = {"labelSelector": "kubernetes.io/service-name=kube-dns"}
         return self._list("/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices", "dns_slices", query)
 
-    def _rules(self) -> tuple[tuple[Rule, ...], bool]:
+    def _rules(self, namespace: str) -> tuple[tuple[Rule, ...], bool]:
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectRulesReview",
-            "spec": {"namespace": self._namespace},
+            "spec": {"namespace": namespace},
         }
         answer = self._client.create("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body)
         status = answer.get("status") or {}
@@ -197,7 +201,6 @@ class Question:
     lws_namespace: str = "lws-system"
     kueue_namespace: str = "kueue-system"
     lws_minimum: str = "0.7.0"
-    claims: bool = False
     rights: tuple[Json, ...] = ()
 
     @property

@@ -95,10 +95,6 @@ options:
     description: The oldest LeaderWorkerSet version that suffices.
     type: str
     default: 0.7.0
-  claims:
-    description: Whether something makes volume claims.
-    type: bool
-    default: false
   ignore:
     description: Codes of errors that are told as warnings.
     type: list

@@ -21,7 +21,7 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils import (
 )
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import Finding
 from ansible_collections.llmd.wide_ep.plugins.module_utils._preflight_snapshot import Question, Snapshot
-from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _node_pools_nodes, _workspace
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _node_pools_nodes, _platform, _workspace
 
 Json = t.Mapping[str, t.Any]
 
@@ -113,11 +113,27 @@ def drivers(snapshot: Snapshot, asked: Question) -> list[Finding]:
     return _node_pools_nodes.driver_findings(_preflight_nodes.gpu_nodes(snapshot, asked), _wanted(asked))
 
 
+def lws_version(snapshot: Snapshot, asked: Question) -> list[Finding]:
+    """The judgement of the role lws, on the controller in its namespace. An unknown tag is taken at its word."""
+    least = _platform.parse(asked.lws_minimum)
+    found = []
+    for item in snapshot.deployments:
+        version = _platform.lws_version(item) if item["metadata"].get("namespace") == asked.lws_namespace else ""
+        numbers = _platform.parse(version)
+        if numbers and least and numbers < least:
+            subject = f"Deployment {asked.lws_namespace}/{item['metadata']['name']}"
+            seen = f"it runs {version}; {asked.lws_minimum} is the oldest that suffices"
+            fix = "Upgrade it as its owner does; lws_upgrade=true lets playbooks/lws.yml upgrade one of ours."
+            found.append(Finding("LWS_TOO_OLD", "error", subject, seen, fix))
+    return found
+
+
 CHECKS: tuple[Check, ...] = (
     Check("cluster", "Kubernetes version", _preflight_cluster.kubernetes_version),
     Check("cluster", "kinds of objects", _preflight_cluster.kinds),
     Check("cluster", "monitoring", _preflight_cluster.monitors),
     Check("cluster", "controllers", _preflight_cluster.controllers),
+    Check("cluster", "LeaderWorkerSet version", lws_version),
     Check("cluster", "DNS", _preflight_cluster.dns),
     Check("cluster", "clocks", _preflight_cluster.clock),
     Check("cluster", "what may be read", _preflight_cluster.readable),

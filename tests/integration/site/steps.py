@@ -21,9 +21,14 @@ import typing as t
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import identity
+
+# tools/ is on the path since the harness is imported.
+import rbac
 import yaml
 from audit import allowed_for, violations
 from harness import (
+    AUDIT_LOG,
     CLUSTER,
     NAMESPACE,
     RELEASE,
@@ -355,6 +360,25 @@ def cleanup() -> None:
     unchanged(play("playbooks/cleanup.yml"))
 
 
+def rights() -> None:
+    """The audit log has no right that the page lacks, and the whole run passes with those of the page alone."""
+    require(rbac.main([str(AUDIT_LOG), "--check"]) == 0, "docs/reference/rbac.yaml lacks rights that runs use")
+    client = admin()
+    with tempfile.TemporaryDirectory() as folder, identity.identities(Path(folder)) as access:
+        arguments = extra(**access, workspace_adopt_namespace=True)
+        identity.write_roles(client, identity.without(identity.roles(), identity.DEPLOYER, "deployments", "patch"))
+        run = play("playbooks/preflight.yml", *arguments)
+        require(run.code != 0, "preflight misses no right although one was taken away")
+        require("RIGHT_MISSING" in run.output, "preflight does not name the missing right")
+        require("deployments: patch" in run.output, "preflight does not name the right that was taken away")
+        identity.write_roles(client, identity.roles())
+        succeed(play("site.yml", *arguments))
+        unchanged(play("site.yml", *arguments))
+        succeed(play("playbooks/cleanup.yml", *arguments))
+    path = f"/api/v1/namespaces/{NAMESPACE}"
+    until(lambda: client.get_or_none(path) is None, "the namespace is gone", 120)
+
+
 def remove_cluster() -> None:
     """Take the tests' cluster off the machine."""
     succeed(play("playbooks/rehearsal_cluster_remove.yml"))
@@ -378,6 +402,7 @@ STEPS: dict[str, Callable[[], None]] = {
         restart,
         interrupt,
         cleanup,
+        rights,
         remove_cluster,
     )
 }

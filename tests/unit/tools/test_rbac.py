@@ -22,7 +22,7 @@ def event(verb: str, resource: str, **more: t.Any) -> str:
         "objectRef": {
             "resource": resource,
             "apiGroup": more.pop("group", ""),
-            **more.pop("target", {"namespace": "ns"}),
+            **more.pop("target", {"namespace": "llm-d-wide-ep"}),
         },
     }
     return json.dumps({**given, **more}) + "\n"
@@ -31,21 +31,30 @@ def event(verb: str, resource: str, **more: t.Any) -> str:
 LOG = [
     event("create", "pods"),
     event("get", "pods"),
-    event("get", "pods", target={"namespace": "ns", "subresource": "log"}),
+    event("get", "pods", target={"namespace": "llm-d-wide-ep", "subresource": "log"}),
     event("list", "pods", target={}),
-    event("get", "namespaces", target={"namespace": "ns", "name": "ns"}),
+    event("get", "namespaces", target={"namespace": "llm-d-wide-ep", "name": "llm-d-wide-ep"}),
     event("patch", "deployments", group="apps"),
     event("patch", "nodes", user="llmd-platform", target={"name": "gpu-0"}),
 ]
 
 
 def test_rights_of_a_log() -> None:
-    found = rbac.rights(LOG)
-    assert ("wide-ep-deployer", "", "pods/log", "get", False) in found
-    assert ("wide-ep-deployer", "", "pods", "list", True) in found
-    assert ("wide-ep-deployer", "", "namespaces", "get", True) in found
-    assert ("wide-ep-platform", "", "nodes", "patch", True) in found
-    assert len(found) == 7
+    assert rbac.rights(LOG) == {
+        ("wide-ep-deployer", "", "pods", "create"),
+        ("wide-ep-deployer", "", "pods", "get"),
+        ("wide-ep-deployer", "", "pods/log", "get"),
+        ("wide-ep-deployer", "apps", "deployments", "patch"),
+        ("wide-ep-deployer-cluster", "", "pods", "list"),
+        ("wide-ep-deployer-cluster", "", "namespaces", "get"),
+        ("wide-ep-platform", "", "nodes", "patch"),
+    }
+
+
+def test_another_namespace_is_outside() -> None:
+    line = event("list", "endpointslices", group="discovery.k8s.io", target={"namespace": "kube-system"})
+    assert rbac.rights([line]) == {("wide-ep-deployer-cluster", "discovery.k8s.io", "endpointslices", "list")}
+    assert rbac.rights([line], "kube-system") == {("wide-ep-deployer", "discovery.k8s.io", "endpointslices", "list")}
 
 
 @pytest.mark.parametrize(
@@ -67,13 +76,13 @@ def test_page_has_three_roles_and_reads_back(tmp_path: Path) -> None:
     found = rbac.rights(LOG)
     page.write_text(rbac.page(found))
     roles = {item["metadata"]["name"]: item["rules"] for item in yaml.safe_load(page.read_text())["items"]}
-    assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list"]} in roles["wide-ep-deployer"]
-    assert roles["wide-ep-viewer"] == [
+    assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get"]} in roles["wide-ep-deployer"]
+    assert roles["wide-ep-deployer-cluster"] == [
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
     ]
     assert roles["wide-ep-platform"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["patch"]}]
-    assert {right[:4] for right in rbac.read(page)} == {right[:4] for right in found}
+    assert rbac.read(page) == found
 
 
 def test_check_names_what_is_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,8 +70,8 @@ class Cluster:
         self._count(path)
         return RULES
 
-    def can_i(self, verb: str, resource: str, **_more: t.Any) -> AccessReview:
-        self._count(f"{verb} {resource}")
+    def can_i(self, verb: str, resource: str, namespace: str | None = None, **_more: t.Any) -> AccessReview:
+        self._count(f"{verb} {resource} in {namespace}")
         return AccessReview(verb == "list", "")
 
 
@@ -111,19 +111,53 @@ def test_kinds_that_are_not_served_are_not_asked_for() -> None:
     assert not any("gkenetworkparamsets" in path for path in cluster.asked)
 
 
-ROLE = {"rules": [{"apiGroups": ["", "apps"], "resources": ["pods", "pods/log"], "verbs": ["get", "list", "create"]}]}
+NODES = {"apiGroups": [""], "resources": ["nodes"]}
+PLAN = {"namespace": "ns", "router_mode": "standalone", "components": []}
+ROLE = {
+    "metadata": {"name": "wide-ep-deployer"},
+    "rules": [{"apiGroups": ["", "apps"], "resources": ["pods", "pods/log"], "verbs": ["get", "list", "create"]}],
+}
 
 
 def test_only_rights_that_the_rules_do_not_show_are_asked_one_by_one() -> None:
     cluster = Cluster()
     snapshot = Snapshot(rules=(Rule(("get", "create"), ("*",), ("pods", "pods/log")),))
-    found = preflight.rights_findings(t.cast("t.Any", cluster), snapshot, "ns", [ROLE])
-    assert cluster.asked == ["list pods"] * 4
+    found = preflight.rights_findings(t.cast("t.Any", cluster), snapshot, PLAN, [ROLE])
+    assert cluster.asked == ["list pods in ns"] * 4
     assert found == []
 
 
+def test_rights_outside_of_the_namespace_are_not_taken_for_granted_inside() -> None:
+    """A RoleBinding lets the namespace's rules show what is worth nothing for the whole cluster."""
+    cluster = Cluster()
+    role = {"metadata": {"name": "wide-ep-deployer-cluster"}, "rules": [{**NODES, "verbs": ["get"]}]}
+    inside = Snapshot(rules=(Rule(("get",), ("",), ("nodes",)),))
+    found = preflight.rights_findings(t.cast("t.Any", cluster), inside, PLAN, [role])
+    assert cluster.asked == ["get nodes in None"]
+    assert [item.subject for item in found] == ["wide_ep_kubeconfig: core API group, in the whole cluster"]
+    everywhere = Snapshot(rules_everywhere=inside.rules)
+    assert preflight.rights_findings(t.cast("t.Any", Cluster()), everywhere, PLAN, [role]) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "plan", "concerned"),
+    [
+        ("apps", {}, True),
+        ("gateway.networking.k8s.io", {}, False),
+        ("gateway.networking.k8s.io", {"router_mode": "gateway"}, True),
+        ("kueue.x-k8s.io", {}, False),
+        ("kueue.x-k8s.io", {"components": ["topology_aware"]}, True),
+        ("monitoring.coreos.com", {"components": ["topology_aware"]}, False),
+    ],
+)
+def test_rights_of_other_modes_and_components_are_not_asked_for(
+    group: str, plan: dict[str, t.Any], concerned: bool
+) -> None:
+    assert _preflight_rights.concerns(_preflight_rights.Right("get", group, "x"), {**PLAN, **plan}) == concerned
+
+
 def test_missing_rights_are_told_by_group() -> None:
-    found = preflight.rights_findings(t.cast("t.Any", Cluster()), Snapshot(), "ns", [ROLE])
+    found = preflight.rights_findings(t.cast("t.Any", Cluster()), Snapshot(), PLAN, [ROLE])
     assert [item.subject for item in found] == ["wide_ep_kubeconfig: core API group", "wide_ep_kubeconfig: apps"]
     assert found[0].evidence == "pods: get, create; pods/log: get, create"
 
@@ -140,7 +174,7 @@ def test_missing_rights_are_told_by_group() -> None:
 )
 def test_rules(rule: Rule, allowed: bool) -> None:
     asked = _preflight_rights.Right("get", "", "pods")
-    assert _preflight_rights.open_questions([asked], [rule]) == ([] if allowed else [asked])
+    assert _preflight_rights.open_questions([asked], Snapshot(rules=(rule,))) == ([] if allowed else [asked])
 
 
 def outcome(code: str, severity: t.Any) -> Outcome:

@@ -66,7 +66,7 @@ KINDS = {
 }
 LWS_DEPLOYMENT = {
     "metadata": {"name": "lws-controller-manager", "namespace": "lws-system"},
-    "spec": {"replicas": 2},
+    "spec": {"replicas": 2, "template": {"spec": {"containers": [{"image": "registry.k8s.io/lws/lws:v0.9.0"}]}}},
     "status": {"readyReplicas": 2},
 }
 HEALTHY = Snapshot(
@@ -121,6 +121,16 @@ def with_objects(**changes: t.Any) -> dict[str, t.Any]:
     return {"objects": (data.workload("prefill", spec=spec(**changes)), data.workload("decode", spec=spec(**changes)))}
 
 
+def claim(name: str = "") -> Object:
+    """A volume of the pod's own."""
+    spec = {"storageClassName": name} if name else {}
+    return {"name": "hf-cache", "ephemeral": {"volumeClaimTemplate": {"spec": spec}}}
+
+
+def storage(name: str, default: str = "false") -> Object:
+    return {"metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": default}}}
+
+
 def limited(resource: str, most: str) -> Object:
     return {"metadata": {"name": "limits"}, "spec": {"limits": [{"type": "Container", "max": {resource: most}}]}}
 
@@ -144,11 +154,15 @@ NO_RDMA["status"]["allocatable"] = {
     key: value for key, value in NO_RDMA["status"]["allocatable"].items() if "rdma" not in key
 }
 NOT_SERVED = {version: kinds for version, kinds in KINDS.items() if "leaderworkerset" not in version}
+OLD_LWS: Object = {
+    **LWS_DEPLOYMENT,
+    "spec": {"template": {"spec": {"containers": [{"image": "registry.k8s.io/lws/lws:v0.6.2"}]}}},
+}
 DOWN = {**LWS_DEPLOYMENT, "status": {}}
 FOREIGN = {"metadata": {"name": data.NAMESPACE, "labels": {}}}
 RESTRICTED = {"metadata": {"name": data.NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}
 PENDING = {"metadata": {"labels": {"name": data.RELEASE, "status": "pending-upgrade", "version": "2"}}}
-GATEWAY = {"router_mode": "gateway"}
+GATEWAY = {"router_mode": "gateway", "gateway_provider": "none"}
 MAPPED = (network("Network", 0, Ready="True", ParamsReady="False"), *HEALTHY.networks[1:])
 NETDEVICE = {**network("GKENetworkParamSet", 3), "spec": {"deviceMode": "NetDevice"}}
 MIXED_ZONE = data.node("gpu-3", **{**LABELS, "topology.kubernetes.io/zone": "b"})
@@ -174,6 +188,14 @@ FIRING: tuple[Case, ...] = (
     ),
     ("kinds of objects", {}, {"plan": GATEWAY}, "CRD_MISSING", "error", "gateway.networking.k8s.io"),
     (
+        "kinds of objects",
+        {},
+        {"plan": {**GATEWAY, "gateway_provider": "istio"}},
+        "CRD_MISSING",
+        "warning",
+        "gateway.networking.k8s.io",
+    ),
+    (
         "monitoring",
         {"kinds": {**KINDS, "monitoring.coreos.com/v1": frozenset()}},
         {"components": ["monitoring"]},
@@ -181,6 +203,7 @@ FIRING: tuple[Case, ...] = (
         "warning",
         "PodMonitor",
     ),
+    ("LeaderWorkerSet version", {"deployments": (OLD_LWS,)}, {}, "LWS_TOO_OLD", "error", "it runs v0.6.2"),
     ("controllers", {"deployments": (DOWN,)}, {}, "CONTROLLER_DOWN", "error", "0 of 2 pods are ready"),
     (
         "DNS",
@@ -299,7 +322,22 @@ FIRING: tuple[Case, ...] = (
         "error",
         "critical; there is none",
     ),
-    ("storage class", {}, {"claims": True}, "STORAGE_CLASS_MISSING", "warning", "none of 0"),
+    (
+        "storage class",
+        {},
+        with_objects(volumes=[claim("fast")]),
+        "STORAGE_CLASS_MISSING",
+        "error",
+        "fast; there is none",
+    ),
+    (
+        "storage class",
+        {},
+        with_objects(volumes=[claim()]),
+        "STORAGE_CLASS_MISSING",
+        "error",
+        "none of them is the default",
+    ),
 )
 
 
@@ -322,6 +360,13 @@ def test_check_is_silent_on_a_healthy_cluster(check: _preflight.Check) -> None:
     components = ["monitoring", "topology_aware"]
     asked = question(components=components, harness_requests=[{"cpu": "16", "memory": "32Gi"}])
     assert check.judge(HEALTHY, asked) == []
+
+
+@pytest.mark.parametrize("case", FIRING, ids=[f"{case[0]}-{number}" for number, case in enumerate(FIRING)])
+def test_what_fires_is_the_change_alone(case: Case) -> None:
+    """The same check is silent on what the case changes: its cluster or, where that is healthy, its question."""
+    name, seen, asked, *_rest = case
+    assert outcome(name, HEALTHY, question(**(asked if seen else {}))).findings == ()
 
 
 def test_every_check_has_a_case_that_makes_it_fire() -> None:
@@ -353,6 +398,14 @@ SILENT: tuple[tuple[str, dict[str, t.Any], dict[str, t.Any]], ...] = (
     ),
     ("leftovers", {"pods": (helper("goes", "gpu-0", going=True),)}, {}),
     ("other model servers", {"pods": data.deployed().pods}, {}),
+    ("storage class", {"storage_classes": (storage("fast"),)}, with_objects(volumes=[claim("fast")])),
+    ("storage class", {"storage_classes": (storage("any", "true"),)}, with_objects(volumes=[claim()])),
+    # A build of someone's own has no number.
+    (
+        "LeaderWorkerSet version",
+        {"deployments": ({**OLD_LWS, "spec": {"template": {"spec": {"containers": [{"image": "mine/lws:main"}]}}}},)},
+        {},
+    ),
     (
         "priority class",
         {"priority_classes": ({"metadata": {"name": "critical"}},)},
