@@ -169,3 +169,20 @@ def test_old_logs_are_removed(runner: types.ModuleType, tmp_path: Path, monkeypa
     assert folder.name in kept
     assert len(kept) == runner.KEPT_LOGS + 1
     assert "20250000" not in kept
+
+
+def test_a_generation_without_its_parts_is_rendered_only(
+    load_tool: Callable[[str], types.ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = load_tool("_stages")
+    (stage_of_it,) = (one for one in stages.INTEGRATION if one.name == "integration/router-generations")
+    monkeypatch.setattr(stages, "no_test_cluster", lambda: None)
+    monkeypatch.delenv("LLMD_WIDE_EP_ROUTER_PARTS", raising=False)
+    assert "llm_d_router: rendered only" in stage_of_it.missing()
+    monkeypatch.setenv("LLMD_WIDE_EP_ROUTER_PARTS", str(tmp_path))
+    assert "lacks charts/llm-d-router-standalone" in stage_of_it.missing()
+    for folder in ("charts/llm-d-router-standalone", "charts/llm-d-router-gateway", "images"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("epp", "sidecar"):
+        (tmp_path / f"images/{name}.tar").touch()
+    assert stage_of_it.missing() is None
