@@ -109,7 +109,8 @@ def combinations() -> list[tuple[str, str, tuple[str, ...], dict[str, Any]]]:
     found: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
         ("+".join([overlay, *names]), overlay, names, {}) for overlay in overlays for names in VARIANTS
     ]
-    return [*found, ("gke+multi_port", "gke", (), {"wide_ep_load_balancing": "multi_port"})]
+    ports = {"wide_ep_load_balancing": "multi_port"}
+    return [*found, *(("+".join(["gke", *names, "multi_port"]), "gke", names, ports) for names in ((), ("rehearsal",)))]
 
 
 def text_of(overlay: str, components: Sequence[str], **inputs: Any) -> str:

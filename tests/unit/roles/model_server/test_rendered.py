@@ -58,7 +58,7 @@ def test_every_overlay_is_rendered_with_every_component() -> None:
         "+".join([overlay, *more]) for overlay in OVERLAYS for more in ([], *([name] for name in COMPONENTS))
     } <= names
     assert {f"{overlay}+topology_aware+rehearsal" for overlay in OVERLAYS} <= names
-    assert "gke+multi_port" in names
+    assert {"gke+multi_port", "gke+rehearsal+multi_port"} <= names
 
 
 def test_every_layer_is_listed() -> None:
