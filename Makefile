@@ -45,7 +45,7 @@ test-rdma: setup-test ## Check the mesh prober on soft-RoCE guests; needs root, 
 	@.venv/bin/python tests/rdma/run.py
 
 bench: setup-test binaries ## Measure the deployment against bare helm and kubectl, in one run
-	@$(PLAYBOOK) playbooks/rehearsal_cluster.yml playbooks/lws.yml -i inventories/local
+	@$(PLAYBOOK) playbooks/rehearsal_cluster.yml playbooks/lws.yml playbooks/gateway.yml -i inventories/local
 	@.venv/bin/python tests/bench/site.py
 
 bench-cold: setup-test ## Measure each phase from empty caches and from no cluster

@@ -37,13 +37,6 @@ def lws_decision(
     return decision.as_dict()
 
 
-def crd_decision(
-    existing: t.Sequence[t.Mapping[str, t.Any]], wanted: t.Mapping[str, t.Any], annotation: str
-) -> dict[str, t.Any]:
-    """What to do about a CRD, given the one in the cluster (an empty list: none)."""
-    return _platform.decide_crd(existing[0] if existing else None, wanted, annotation).as_dict()
-
-
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
@@ -51,5 +44,4 @@ class FilterModule:
             "lws_chart": _platform.lws_chart,
             "lws_crds_due": _platform.lws_crds_due,
             "crd_difference": _platform.crd_difference,
-            "crd_decision": crd_decision,
         }

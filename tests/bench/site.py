@@ -152,7 +152,7 @@ def measure(cluster: Cluster, pairs: int) -> dict[str, t.Any]:
 
 
 def no_change(cluster: Cluster) -> dict[str, t.Any]:
-    phases = ("lws", *DEPLOY_PHASES)
+    phases = ("lws", "gateway", *DEPLOY_PHASES)
     cluster.playbooks(phases, "bench-no-change")
     start = datetime.datetime.now(datetime.UTC)
     used = cluster.playbooks(phases, "bench-no-change")

@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Helm release whose helm was killed at any point: the next run of the router repairs it, and removal removes it.
 
-Needs the rehearsal cluster $LLMD_WIDE_EP_TEST_CLUSTER with the shared parts (playbooks/rehearsal_cluster.yml,
-playbooks/lws.yml).
+Needs the rehearsal cluster $LLMD_WIDE_EP_TEST_CLUSTER.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Records(Site):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Records]:
     made = Records(tmp_path_factory.mktemp("router"))
-    made.plays("workspace")
+    made.plays("lws", "gateway", "workspace")
     yield made
     made.remove("router", "workspace")
     assert made.client.get_or_none(f"/api/v1/namespaces/{made.namespace}") is None

@@ -163,7 +163,7 @@ def restart(client: Client, namespace: str, name: str) -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made = Site(tmp_path_factory.mktemp("topology"))
     try:
-        made.must("lws", "kueue", "workspace", "queue", "router", "model_server", "wait")
+        made.must("lws", "gateway", "kueue", "workspace", "queue", "router", "model_server", "wait")
         yield made
     finally:
         made.remove("model_server.remove", "router.remove", "kueue.remove_queue", "workspace.remove")

@@ -11,7 +11,7 @@ import yaml
 
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _platform
 
-CRD = "roles/router/files/crds/inference.networking.k8s.io_inferencepools.yaml"
+CRD = "roles/gateway/files/crds/inference.networking.k8s.io_inferencepools.yaml"
 ANNOTATION = "inference.networking.k8s.io/bundle-version"
 INSTALL = {"action": "install", "reason": "it is not installed", "installed_version": ""}
 
