@@ -46,7 +46,7 @@ from ansible_collections.llmd.wide_ep.plugins.plugin_utils._action import (
     finding_of,
 )
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._benchmark_follow import Ended, Follower, Patience, PodError
-from ansible_collections.llmd.wide_ep.plugins.plugin_utils._pd_endpoint import find_endpoint
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._pd_endpoint import GATEWAY, find_endpoint
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._pd_run import LWS_NAME_LABEL, VLLM_PORT_BEHIND_SIDECAR
 
 COMPLETE = "complete.json"
@@ -57,6 +57,10 @@ POD_OPTIONS: dict[str, t.Any] = {
     "pull_secrets": {"type": "list", "elements": "str"},
     **{name: {"type": "str"} for name in ("service_account", "token_secret", "token_key", "results_size")},
 }
+
+
+#: The label that Gateway API wants on what a provider makes for a Gateway.
+GATEWAY_PODS = f"gateway.networking.k8s.io/gateway-name={GATEWAY}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Live:
     routers: tuple[dict[str, t.Any], ...]
     pods: t.Mapping[str, tuple[dict[str, t.Any], ...]]
     router_pods: tuple[dict[str, t.Any], ...]
+    gateway_pods: tuple[dict[str, t.Any], ...]
     cluster: str
 
 
@@ -96,13 +101,15 @@ def look(client: Client, arguments: Json) -> Live:
         (deployment,) if deployment else (),
         found,
         tuple(client.list(pods, {"labelSelector": selector})) if selector else (),
+        # Some providers have their proxies elsewhere.
+        tuple(client.list(pods, {"labelSelector": GATEWAY_PODS})) if arguments["router_mode"] == "gateway" else (),
         str((client.get_or_none("/api/v1/namespaces/kube-system") or {}).get("metadata", {}).get("uid", "")),
     )
 
 
 def stack_of(live: Live, plan: Json, nodes: t.Sequence[Json]) -> list[dict[str, t.Any]]:
     engines = [engine(role, plan[role], live.pods[role], nodes, plan["model"]) for role in ("prefill", "decode")]
-    return [*filter(None, engines), *router(live.router_pods)]
+    return [*filter(None, engines), *router(live.router_pods, live.gateway_pods)]
 
 
 def targets(live: Live, ports: t.Sequence[int]) -> list[dict[str, t.Any]]:

@@ -115,17 +115,22 @@ def engine(role: str, tier: Json, pods: t.Sequence[Json], nodes: t.Sequence[Json
     }
 
 
-def router(pods: t.Sequence[Json]) -> list[JsonObject]:
-    """Endpoint picker and proxy. A label with the word scheduler is what readers of reports look for."""
-    if not pods:
-        return []
+def router(pods: t.Sequence[Json], gateway: t.Sequence[Json] = ()) -> list[JsonObject]:
+    """Endpoint picker and proxy, which is a pod of the Gateway where there is one.
+
+    A label with the word scheduler is what readers of reports look for.
+    """
     labels = {"epp": "inference-scheduler", "envoy": "proxy"}
     found: list[JsonObject] = []
-    for container in pods[0]["spec"]["containers"]:
+    for container in pods[0]["spec"]["containers"] if pods else ():
         image = image_of(pods[0], container["name"])
         kind = "envoy" if "envoy" in image.rpartition("/")[2] or container["name"].startswith("envoy") else "epp"
         label = labels[kind] if labels[kind] not in [entry["label"] for entry in found] else container["name"]
         found.append({"label": label, "tool": kind, "tool_version": image, "image": image, "replicas": len(pods)})
+    if gateway:
+        name = gateway[0]["spec"]["containers"][0]["name"]
+        image = image_of(gateway[0], name)
+        found.append({"label": "proxy", "tool": name, "tool_version": image, "image": image, "replicas": len(gateway)})
     return found
 
 

@@ -50,7 +50,8 @@ pytestmark = [
 def command(playbook: str, **variables: t.Any) -> list[str]:
     given = {"rehearsal_cluster_name": CLUSTER, **variables}
     tool = Path(sys.executable).with_name("ansible-playbook")
-    return [str(tool), f"playbooks/{playbook}.yml", "-i", "inventories/local", "-e", json.dumps(given)]
+    inventories = ["-i", "inventories/local", "-i", "tests/inventory"]
+    return [str(tool), f"playbooks/{playbook}.yml", *inventories, "-e", json.dumps(given)]
 
 
 class Bench:
@@ -120,10 +121,14 @@ class Bench:
         self.nothing_left()
 
 
+def deploy(**mode: str) -> None:
+    made = subprocess.run(command("site", **mode), cwd=ROOT, text=True, capture_output=True, check=False, timeout=900)
+    assert made.returncode == 0, made.stdout[-3000:]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def deployment() -> None:
-    made = subprocess.run(command("site"), cwd=ROOT, text=True, capture_output=True, check=False, timeout=900)
-    assert made.returncode == 0, made.stdout[-3000:]
+    deploy()
 
 
 @pytest.fixture
@@ -134,8 +139,9 @@ def bench(tmp_path: Path) -> t.Iterator[Bench]:
         made.client.delete(PATH, params={"gracePeriodSeconds": 0})
 
 
-def test_a_load_is_measured_and_its_figures_are_the_servers(bench: Bench) -> None:
-    code, output = bench.run({**SHORT, "requests": 64})
+def measured(bench: Bench, **mode: str) -> dict[str, dict[str, t.Any]]:
+    """A load whose report agrees with the servers' counters; the parts of the stack by their labels."""
+    code, output = bench.run({**SHORT, "requests": 64}, **mode)
     assert code == 0, output[-3000:]
     (complete,) = bench.complete()
     outcome = json.loads((complete.parent / "report" / "test" / "outcome.json").read_text())
@@ -148,12 +154,19 @@ def test_a_load_is_measured_and_its_figures_are_the_servers(bench: Bench) -> Non
     )
     assert "the server 20" in found["BENCHMARK_TOKEN_RECOUNT"]["evidence"], "the client's own count is another"
     report = yaml.safe_load((complete.parent / "report/test/benchmark_report_v0.2.1.yaml").read_text())
-    engines = {part["metadata"]["label"]: part["standardized"] for part in report["scenario"]["stack"]}
-    assert engines["vllm-decode"]["accelerator"]["count"] == 16
-    assert re.search(r"@sha256:[0-9a-f]{64}$", engines["vllm-decode"]["tool_version"])
     assert report["run"]["time"]["start"] < report["run"]["time"]["end"]
     assert (report["run"]["pid"], report["scenario"]["load"]["standardized"]["tool_version"]) != ("", "")
     bench.nothing_left()
+    parts = {part["metadata"]["label"]: part["standardized"] for part in report["scenario"]["stack"]}
+    assert sorted(parts) == ["inference-scheduler", "proxy", "vllm-decode", "vllm-prefill"]
+    assert all(re.search(r"@sha256:[0-9a-f]{64}$", part["tool_version"]) for part in parts.values())
+    assert parts["vllm-decode"]["accelerator"]["count"] == 16
+    return parts
+
+
+def test_a_load_is_measured_and_its_figures_are_the_servers(bench: Bench) -> None:
+    parts = measured(bench)
+    assert "envoy" in parts["proxy"]["tool_version"]
     code, output = bench.run({**SHORT, "requests": 64})
     assert (code, "a complete report of this deployment exists" in output) == (0, True)
     assert len(bench.complete()) == 1
@@ -398,3 +411,11 @@ def test_what_cannot_work_fails_with_its_cause(bench: Bench, changes: dict[str, 
     assert words in output
     assert (bench.complete(), bench.results()) == ([], [])
     bench.nothing_left()
+
+
+def test_through_a_gateway_the_figures_are_the_servers_too(bench: Bench) -> None:
+    """The last test: it leaves the deployment in gateway mode."""
+    mode = {"wide_ep_router_mode": "gateway", "wide_ep_gateway_provider": "istio"}
+    deploy(**mode)
+    parts = measured(bench, **mode)
+    assert "istio" in parts["proxy"]["tool_version"]

@@ -107,6 +107,13 @@ def test_the_router_has_an_entry_per_container() -> None:
     assert router([]) == []
 
 
+def test_in_gateway_mode_the_proxy_is_a_pod_of_the_gateway() -> None:
+    epp = {"spec": {"containers": [{"name": "epp", "image": "r/llm-d-inference-scheduler:1"}]}, "metadata": {}}
+    proxy = {"spec": {"containers": [{"name": "istio-proxy", "image": "r/proxyv2:1"}]}, "metadata": {}}
+    found = [(entry["label"], entry["tool"], entry["replicas"]) for entry in router([epp], [proxy, proxy])]
+    assert found == [("inference-scheduler", "epp", 1), ("proxy", "istio-proxy", 2)]
+
+
 @pytest.mark.parametrize(
     ("after", "words"),
     [
