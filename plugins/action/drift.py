@@ -82,6 +82,7 @@ class ActionModule(InProcessAction):
         "objects": {"type": "list", "elements": "dict", "required": True},
         "helm_manifest": {"type": "list", "elements": "raw", "default": []},
         "helm_decision": {"type": "dict", "required": True},
+        "cloud": {"type": "list", "elements": "dict", "default": []},
     }
 
     def act(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -96,6 +97,7 @@ class ActionModule(InProcessAction):
         pods = client.list(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": f"{DEPLOYMENT_LABEL}={release}"})
         wanted = {f"{item['kind']} {item['metadata']['name']}" for item in (*arguments["objects"], *manifest)}
         findings = [
+            *_drift.cloud_findings(arguments["cloud"]),
             *_drift.helm_finding(release, arguments["helm_decision"]),
             *comparison.findings,
             *_drift.image_findings(sets, pods),

@@ -278,6 +278,7 @@ CODES: dict[str, str] = {
     "ROLLBACK_NOTHING": "There is no earlier state of the deployment to go back to.",
     "UPGRADE_ROLLED_BACK": "An upgrade failed, and the deployment was put back to what ran before.",
     # Differences between the inventory and what runs
+    "DRIFT_CLOUD": "Networks, cluster or node pools at the provider differ from the inventory.",
     "DRIFT_MISSING": "An object of the inventory does not exist.",
     "DRIFT_FIELD": "An object has other values than the inventory gives it.",
     "DRIFT_HELM": "A Helm release differs from the inventory.",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from ansible_collections.llmd.wide_ep.plugins.module_utils import _gke_quota
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import Finding, Severity
 from ansible_collections.llmd.wide_ep.plugins.module_utils._gke_cluster import serves_rdma
 from ansible_collections.llmd.wide_ep.plugins.module_utils._gke_compare import link
@@ -190,6 +191,7 @@ def check_policy(options: Options, client: Client, missing: Missing) -> list[Fin
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("cluster", check_cluster),
+    *_gke_quota.CHECKS,
     ("machine type", check_machine),
     ("networks", check_networks),
     ("reservation", check_reservation),

@@ -79,7 +79,9 @@ def findings(missing: t.Sequence[Right], identity: str) -> list[Finding]:
         for right in rights:
             by_resource[right.resource].append(right.verb)
         seen = "; ".join(f"{resource}: {', '.join(verbs)}" for resource, verbs in sorted(by_resource.items()))
-        fix = "Apply docs/reference/rbac.yaml and bind its roles as it says, or have these added to the identity's role."
+        fix = (
+            "Apply docs/reference/rbac.yaml and bind its roles as it says, or have these added to the identity's role."
+        )
         subject = f"{identity}: {group or 'core API group'}{', in the whole cluster' if everywhere else ''}"
         found.append(Finding("RIGHT_MISSING", "error", subject, seen, fix))
     return found

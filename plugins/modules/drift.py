@@ -43,6 +43,11 @@ options:
     description: What P(llmd.wide_ep.helm_release_decision#filter) says of the release.
     type: dict
     required: true
+  cloud:
+    description: What the modules of the provider's objects return in check mode.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""

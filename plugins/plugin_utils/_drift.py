@@ -235,6 +235,20 @@ def helm_finding(release: str, decision: Json) -> list[Finding]:
     return [Finding("DRIFT_HELM", "error", f"Helm release {release}", str(decision.get("reason", "")), fix)]
 
 
+def cloud_findings(looks: t.Iterable[Json]) -> list[Finding]:
+    """What the next run would do at the provider, and what it would refuse to do."""
+    found = []
+    for look in looks:
+        for action in look.get("actions") or ():
+            seen = f"{action['action']}: {', '.join(action.get('fields') or ()) or 'it does not exist'}"
+            fix = "Run playbooks/node_pools.yml, which shows its plan and asks, or take the change over."
+            found.append(Finding("DRIFT_CLOUD", "error", str(action["object"]), seen, fix))
+        for item in look.get("findings") or ():
+            if item["severity"] == "error":
+                found.append(Finding("DRIFT_CLOUD", "error", item["subject"], item["evidence"], item["fix"]))
+    return found
+
+
 def _shown(value: t.Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 

@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from _harness import CLUSTER, FAMILY, GPU, NETWORK, ZONE, Bench, Json
+from _harness import CLUSTER, CPU, FAMILY, GPU, NETWORK, ZONE, Bench, Json
 
 
 def lacking(cluster: Json, key: str) -> None:
@@ -52,6 +52,13 @@ PREFLIGHT: list[Case] = [
         {"machine": None, "networks": None, "interfaces": "none", "machine_type": "n9-standard-32"},
         "GCP_ZONE",
         "No zone offers it",
+    ),
+    (
+        "quota",
+        lambda site: site.cloud.quotas[""].update(GPUS_ALL_REGIONS=(64.0, 40.0)),
+        {"capacity": "on_demand"},
+        "GCP_QUOTA",
+        "GPUS_ALL_REGIONS: 32 needed, 24 of 64 left",
     ),
     (
         "reservation",
@@ -124,6 +131,37 @@ def test_reservation_block(site: Bench) -> None:
     result = site.good("gke_node_pool", given)
     assert [finding["evidence"] for finding in result["findings"]] == ["its health is DEGRADED"]
     assert not site.good("gke_node_pool", given)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, []),
+        ({"node_count": 4}, ["N2_CPUS: 128 needed, 96 of 128 left"]),
+        # What no quota is told for is left to Google.
+        ({"machine_type": "e2-standard-32", "node_count": 9}, []),
+    ],
+    ids=["room", "too many", "not told"],
+)
+def test_quota_of_cpus(site: Bench, change: Json, told: list[str]) -> None:
+    site.build()
+    result = site.run("gke_node_pool", {**CPU, **change}, check=True)
+    assert [finding["evidence"] for finding in result["findings"] if finding["code"] == "GCP_QUOTA"] == told
+    assert bool(result.get("failed")) == bool(told)
+
+
+def test_machines_of_a_reservation_need_no_quota(site: Bench) -> None:
+    site.build()
+    site.cloud.quotas[""]["GPUS_ALL_REGIONS"] = (0.0, 0.0)
+    site.cloud.add_reservation(ZONE, "r", "a3-ultragpu-8g", 8)
+    site.good("gke_node_pool", {**GPU, "capacity": "reservation", "reservation": "r"}, check=True)
+
+
+def test_project_that_does_not_exist(site: Bench) -> None:
+    site.build()
+    result = site.run("gke_node_pool", {**GPU, "project": "dmeo"}, check=True)
+    assert result["failed"]
+    assert "node_pools_project" in result["msg"]
 
 
 def test_zone_without_rdma(site: Bench) -> None:

@@ -123,6 +123,11 @@ def default_zones() -> dict[str, Zone]:
     }
 
 
+def default_quotas() -> dict[str, dict[str, tuple[float, float]]]:
+    """Room for the guide's size, some of it used."""
+    return {"": {"GPUS_ALL_REGIONS": (64.0, 8.0)}, "europe-west1": {"N2_CPUS": (128.0, 32.0)}}
+
+
 @dataclasses.dataclass
 class Cloud:
     """The whole state. An operation is done after ``polls`` looks at it and ``seconds``, whichever is later."""
@@ -142,6 +147,8 @@ class Cloud:
     authority: str = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n").decode()
     # How long a pool with accelerators takes, where that differs.
     gpu_pool_seconds: float = 0.0
+    # Region ("" is the project itself) -> metric -> limit and usage.
+    quotas: dict[str, dict[str, tuple[float, float]]] = dataclasses.field(default_factory=default_quotas)
     # Whether a firewall that a cluster makes is left behind by its deletion.
     leave_firewall: bool = False
     counter: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))

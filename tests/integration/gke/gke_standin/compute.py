@@ -50,9 +50,19 @@ class Compute:
         handler: t.Callable[..., Json] = getattr(self, verb)
         return handler(resource, path, query, body)
 
+    def account(self, resource: str, path: str) -> Json:
+        """A project, or a region of it, with its quotas (DISC: Project.quotas, Region.quotas)."""
+        if path.split("/")[1] != self.cloud.project:
+            raise Refused(404, f"The resource '{path}' was not found", reason="notFound")
+        given = self.cloud.quotas.get("" if resource == "projects" else path.rpartition("/")[2], {})
+        quotas = [{"metric": metric, "limit": limit, "usage": used} for metric, (limit, used) in given.items()]
+        return {"kind": f"compute#{resource[:-1]}", "name": path.rpartition("/")[2], "quotas": quotas}
+
     # Objects
 
     def get(self, resource: str, path: str, _query: dict[str, str], _body: None) -> Json:
+        if resource in ("projects", "regions"):
+            return self.account(resource, path)
         found = self.cloud.find(path)
         if resource == "networks":
             mine = [p for p in self.cloud.objects if "/subnetworks/" in p and self.network_of(p) == path]

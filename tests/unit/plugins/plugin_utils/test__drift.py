@@ -143,3 +143,34 @@ def test_what_the_server_refuses_is_compared_here(wanted: Object, live: Object, 
     assert [item.text for item in _drift.lacking(wanted, live)] == found
     told = [item.evidence for item in _drift.refused("Service epp", live, wanted, "Duplicate value")]
     assert told == (found or ["it cannot become what the inventory has: Duplicate value"])
+
+
+def test_what_a_run_would_do_at_the_provider_is_drift() -> None:
+    looks: list[Object] = [
+        {"actions": []},
+        {
+            "actions": [
+                {"object": "node pool gpu", "action": "update", "fields": ["config.labels.team: a -> b"]},
+                {"object": "network wide-ep-net-0", "action": "create", "fields": []},
+            ]
+        },
+        {
+            "findings": [
+                {
+                    "code": "GCP_REPLACE_REQUIRED",
+                    "severity": "error",
+                    "subject": "subnetwork s",
+                    "evidence": "ipCidrRange differs",
+                    "fix": "Replace it.",
+                },
+                {"code": "GCP_NODE_POOL", "severity": "warning", "subject": "x", "evidence": "y", "fix": "z"},
+            ]
+        },
+    ]
+    found = _drift.cloud_findings(looks)
+    assert {item.code for item in found} == {"DRIFT_CLOUD"}
+    assert [(item.subject, item.evidence) for item in found] == [
+        ("node pool gpu", "update: config.labels.team: a -> b"),
+        ("network wide-ep-net-0", "create: it does not exist"),
+        ("subnetwork s", "ipCidrRange differs"),
+    ]
