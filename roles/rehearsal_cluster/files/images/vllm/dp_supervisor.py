@@ -62,6 +62,7 @@ class Supervisor:
         self.ending = threading.Event()
         self.processes: list[subprocess.Popen[bytes]] = []
         self.silent: dict[int, int] = {}
+        self.reason = ""
 
     def serve(self) -> ThreadingHTTPServer:
         """Answer on the supervisor's port, from before the first rank starts."""
@@ -78,18 +79,27 @@ class Supervisor:
             self.processes.append(subprocess.Popen(rank.command, env=rank.environment))
         self.log("INFO", f"ranks {[rank.number for rank in ranks]} on ports {[rank.port for rank in ranks]}")
         try:
-            while not self.ending.is_set() and self.alive() and self.healthy(ranks):
+            while not self.ending.is_set() and self.alive(ranks) and self.healthy(ranks):
                 self.ending.wait(self.settings.interval if self.ready else 0.1)
         finally:
             self.ready = False
             self.end_all()
-        return 0 if self.ending.is_set() else 1
+        if self.ending.is_set():
+            return 0
+        # Once more at the very end: the servers' own last words hide the first time from whoever reads the last lines.
+        self.log("ERROR", f"all servers have ended, since {self.reason}")
+        return 1
 
-    def alive(self) -> bool:
-        ended = [process for process in self.processes if process.poll() is not None]
+    def alive(self, ranks: Sequence[Rank]) -> bool:
+        codes = {rank.port: process.poll() for rank, process in zip(ranks, self.processes, strict=True)}
+        ended = [f"{port} (exit code {code})" for port, code in codes.items() if code is not None]
         if ended:
-            self.log("ERROR", f"{len(ended)} servers have ended; the others follow")
+            self.give_up(f"the servers on ports {', '.join(ended)} have ended")
         return not ended
+
+    def give_up(self, reason: str) -> None:
+        self.reason = reason
+        self.log("ERROR", f"{reason}; all of them end")
 
     def healthy(self, ranks: Sequence[Rank]) -> bool:
         """False once a rank that was ready says that it is not, or says nothing several times in a row."""
@@ -100,7 +110,7 @@ class Supervisor:
         refused = [port for port, answer in answers.items() if answer is False]
         lost = [port for port, count in self.silent.items() if count >= self.settings.threshold]
         if self.ready and (refused or lost):
-            self.log("ERROR", f"the servers on ports {refused or lost} are not healthy; all of them end")
+            self.give_up(f"the servers on ports {', '.join(map(str, refused or lost))} are not healthy")
             return False
         return True
 
