@@ -16,8 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "gateway"
 VARS = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
 PROVIDERS = VARS["_gateway_providers"]
-API_ROWS = list(VARS["_gateway_api_crds"].values())
-POOL_ROWS = list(VARS["_gateway_pool_crds"].values())
+API_ROWS = VARS["_gateway_api_rows"]
+POOL_ROWS = VARS["_gateway_pool_rows"]
 OURS = {"wide-ep.llm-d.ai/platform": "true"}
 POOL, API = "inference.networking.k8s.io/bundle-version", "gateway.networking.k8s.io/bundle-version"
 
