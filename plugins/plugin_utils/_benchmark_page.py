@@ -116,6 +116,13 @@ def figure_rows(outcome: Outcome) -> list[list[str]]:
     return rows
 
 
+def rank_label(row: t.Mapping[str, t.Any]) -> str:
+    """What tells ranks apart: all pods of a tier begin alike."""
+    role, pod = str(row.get("role") or ""), str(row.get("pod") or "")
+    short = role + pod.rpartition(f"-{role}")[2] if role and f"-{role}-" in pod else f"{role} {pod}".strip()
+    return f"{short}, {row['rank']}" if row.get("rank") not in (None, "") else short
+
+
 def rank_bars(outcome: Outcome) -> tuple[list[dict[str, t.Any]], str]:
     """A bar per rank, and how far the busiest is from the mean."""
     counts = [float(row.get("requests") or 0) for row in outcome.ranks]
@@ -124,7 +131,8 @@ def rank_bars(outcome: Outcome) -> tuple[list[dict[str, t.Any]], str]:
         return [], ""
     bars = [
         {
-            "label": " ".join(str(row[key]) for key in ("role", "pod", "rank") if row.get(key) not in (None, "")),
+            "label": rank_label(row),
+            "title": " ".join(str(row[key]) for key in ("role", "pod", "rank") if row.get(key) not in (None, "")),
             "percent": round(100 * count / most, 1),
             "requests": f"{count:.0f}",
         }
@@ -134,13 +142,19 @@ def rank_bars(outcome: Outcome) -> tuple[list[dict[str, t.Any]], str]:
     return bars, f"The busiest rank has {most / mean:.2f} times the mean of {mean:.1f} requests."
 
 
+def release_text(entry: t.Mapping[str, t.Any]) -> str:
+    """An image with as much of its digest as people compare; the report has the whole."""
+    name, sign, digest = str(entry.get("tool_version", "")).partition("@sha256:")
+    return f"{name}{sign}{digest[:12]}"
+
+
 def stack_rows(outcome: Outcome) -> list[list[str]]:
     rows = []
     for entry in outcome.stack:
         kinds = ("tp", "dp", "dp_local", "ep", "pp")
         parallelism = ", ".join(f"{name} {entry[name]}" for name in kinds if entry.get(name))
-        cells = (entry.get(name, "") for name in ("label", "tool", "tool_version", "role"))
-        rows.append([*map(str, cells), str(entry.get("gpus", "")), parallelism])
+        cells = (entry.get("label"), entry.get("tool"), release_text(entry), entry.get("role"), entry.get("gpus"))
+        rows.append([*("" if cell is None else str(cell) for cell in cells), parallelism])
     return rows
 
 

@@ -44,11 +44,12 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
 th { color: var(--muted); font-weight: 600; font-size: .8rem; }
+td { overflow-wrap: anywhere; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
 .finding { border-left: .3rem solid var(--tone); }
 .finding b { color: var(--tone); }
-.bar { display: grid; grid-template-columns: minmax(6rem, 22rem) 1fr 4rem; gap: .6rem; align-items: center; }
+.bar { display: grid; grid-template-columns: minmax(6rem, 12rem) 1fr 4rem; gap: .6rem; align-items: center; }
 .bar { margin: .2rem 0; }
 .bar i { display: block; height: .8rem; border-radius: .2rem; background: var(--now); }
 .bar span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
@@ -57,6 +58,12 @@ code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
   main { padding: .8rem; }
   .tiles { --least: 8.5rem; }
   .tile strong { font-size: 1.1rem; }
+  .card { padding: .7rem; }
+  th, td { padding: .35rem .25rem; font-size: .8rem; }
+  .how tr { display: grid; grid-template-columns: 1fr auto; border-bottom: 1px solid var(--line); }
+  .how thead { display: none; }
+  .how td { border: 0; }
+  .how td:nth-child(3) { grid-column: 1 / -1; color: var(--muted); padding-top: 0; }
   .bar { grid-template-columns: 1fr 3rem; }
   .bar span { grid-column: 1 / -1; }
 }
@@ -73,8 +80,8 @@ PAGE = """<!doctype html>
 <style>{{ style }}</style>
 </head>
 <body><main>
-{% macro table(head, rows, numbers) %}
-<div class="scroll card"><table>
+{% macro table(head, rows, numbers, kind="") %}
+<div class="scroll card"><table{% if kind %} class="{{ kind }}"{% endif %}>
 {% if head | select | list %}<thead><tr>
 {% for cell in head %}<th{% if loop.index0 in numbers %} class="number"{% endif %}>{{ cell }}</th>
 {% endfor %}</tr></thead>{% endif %}
@@ -111,11 +118,11 @@ PAGE = """<!doctype html>
 {% endif %}
 {% if figure_rows %}<h2>Throughput and balance</h2>
 {{ drawn(charts.load) }}
-{{ table(["", "", "how"], figure_rows, [1]) }}
+{{ table(["", "", "how"], figure_rows, [1], "how") }}
 {% endif %}
 {% if ranks %}<h2>Requests per rank</h2><div class="card">
 {% for rank in ranks %}<div class="bar">
-<span title="{{ rank.label }}">{{ rank.label }}</span>
+<span title="{{ rank.title }}">{{ rank.label }}</span>
 <div><i style="width: {{ rank.percent }}%"></i></div><em>{{ rank.requests }}</em></div>
 {% endfor %}<p class="muted">{{ spread }}</p></div>{% endif %}
 <h2>Findings</h2>

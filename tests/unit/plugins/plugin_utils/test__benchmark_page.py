@@ -19,7 +19,12 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._benchmark_requests i
 from ansible_collections.llmd.wide_ep.plugins.module_utils._benchmark_run import E2E, ITL, TPOT, TTFT, Run
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import Finding
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _benchmark_charts as charts
-from ansible_collections.llmd.wide_ep.plugins.plugin_utils._benchmark_page import missing_package, page, rank_bars
+from ansible_collections.llmd.wide_ep.plugins.plugin_utils._benchmark_page import (
+    missing_package,
+    page,
+    rank_bars,
+    rank_label,
+)
 
 DATA = Path(__file__).parents[3] / "data" / "benchmark"
 TOPOLOGY = Topology(16, 16, 32, 16, "NVIDIA-H200")
@@ -144,15 +149,36 @@ def test_the_verdict_has_its_color(verdict: t.Any, tone: str) -> None:
 
 def test_ranks_have_bars_and_a_spread() -> None:
     rows = tuple(
-        {"role": "decode", "pod": "d-0", "rank": rank, "requests": count} for rank, count in enumerate((30, 10))
+        {"role": "decode", "pod": "wide-ep-lws-nvidia-gpu-vllm-decode-0-1", "rank": rank, "requests": count}
+        for rank, count in enumerate((30, 10))
     )
     bars, spread = rank_bars(outcome(ranks=rows))
     assert [(one["label"], one["percent"], one["requests"]) for one in bars] == [
-        ("decode d-0 0", 100.0, "30"),
-        ("decode d-0 1", 33.3, "10"),
+        ("decode-0-1, 0", 100.0, "30"),
+        ("decode-0-1, 1", 33.3, "10"),
     ]
+    assert bars[0]["title"] == "decode wide-ep-lws-nvidia-gpu-vllm-decode-0-1 0"
     assert "1.50 times the mean of 20.0" in spread
     assert rank_bars(outcome()) == ([], "")
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        ({"role": "prefill", "pod": "x-vllm-prefill-0", "rank": "8000"}, "prefill-0, 8000"),
+        ({"role": "decode", "pod": "d-0", "rank": 0}, "decode d-0, 0"),
+        ({"pod": "d-0"}, "d-0"),
+    ],
+)
+def test_the_label_of_a_rank_begins_with_what_tells_it_apart(row: dict[str, t.Any], label: str) -> None:
+    assert rank_label(row) == label
+
+
+def test_an_image_is_shown_with_the_head_of_its_digest() -> None:
+    entry = {"label": "vllm-decode", "tool": "vllm", "tool_version": f"r/v:1@sha256:{'ab' * 32}", "gpus": 16, "dp": 16}
+    text = page(outcome(stack=(entry,)))
+    assert "r/v:1@sha256:abababababab<" in text
+    assert "dp 16" in text
 
 
 def test_without_matplotlib_the_page_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
