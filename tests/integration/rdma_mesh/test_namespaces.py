@@ -229,6 +229,26 @@ def test_a_sample_says_its_coverage() -> None:
     assert found.shape.verdict == "FULL_MESH_SAMPLED"
 
 
+#: Loaded by Python before the prober, whose clocks are those of a host that is off by so many seconds.
+OTHER_CLOCKS = """
+import os, time
+off = float(os.environ["OFF"])
+for name in ("time", "monotonic"):
+    setattr(time, name, lambda read=getattr(time, name): read() + off)
+"""
+
+
+def test_clocks_of_hosts_may_differ_by_days(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(OTHER_CLOCKS)
+    offsets = {"0": -86400, "1": 172800, "3": -3600}
+    clocks = {host: {"PYTHONPATH": str(tmp_path), "OFF": str(off)} for host, off in offsets.items()}
+    began = time.time()
+    found = analyzed(run(Fabric("RAIL_ONLY", setup={"environment": clocks}, lost=across)))
+    assert found.shape.verdict == "RAIL_ONLY"
+    assert found.result.raw["started"] < began - 80000, "the coordinator's clock is a day late"
+    assert found.result.raw["duration_s"] < 60
+
+
 def test_two_probers_on_one_node_are_refused() -> None:
     fabric = Fabric("NOT_MEASURED", setup={"environment": {"2": {"NODE_NAME": "node-1"}}})
     found = analyzed(run(fabric))
