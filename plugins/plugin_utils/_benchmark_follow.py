@@ -152,12 +152,16 @@ class Follower:
         return found
 
     def _latest(self, found: JsonObject) -> JsonObject:
-        """The newest line of progress. The kubelet of a lost node gives no log, which says nothing of the pod."""
+        """The newest line of progress, none where there is no log.
+
+        The API server, which has just answered, asks the kubelet for it: that of a lost node says no, or nothing at all
+        until the time is over. Both are silence of the pod.
+        """
         if not (found.get("status") or {}).get("containerStatuses"):
             return {}
         try:
             said = frames(self._client.logs(self._launch.namespace, POD, CONTAINER, tail=40))
-        except ApiError:
+        except ClientError:
             return {}
         return said[-1] if said else {}
 

@@ -83,7 +83,11 @@ class Bench:
         )
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[int, str]:
-        output, _nothing = process.communicate(timeout=400)
+        try:
+            output, _nothing = process.communicate(timeout=400)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         return process.returncode, re.sub(r"\s+", " ", output)
 
     def run(self, profile: t.Mapping[str, t.Any] | None = None, **changes: t.Any) -> tuple[int, str]:

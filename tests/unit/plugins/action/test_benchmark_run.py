@@ -112,6 +112,8 @@ class FakeApi:
         return []
 
     def logs(self, *_args: t.Any, **_options: t.Any) -> str:
+        if isinstance(self.said, Exception):
+            raise self.said
         return "".join(f"@benchmark {json.dumps(frame)}\n" for frame in self.said) if self.said else ""
 
     def events(self, *_args: t.Any) -> list[Json]:
@@ -224,6 +226,7 @@ LOST: dict[str, tuple[Json | Exception, str, str]] = {
     ),
     "leaving": ({"metadata": {"deletionTimestamp": "now"}}, "BENCHMARK_POD", "being removed by someone else"),
     "silent": ({"log": [RUNNING]}, "BENCHMARK_POD", "its node n1 is Ready: Unknown (NodeStatusUnknown)"),
+    "on a lost node": ({"log": Unreachable("server", "no answer")}, "BENCHMARK_POD", "it has said nothing for"),
     "not placed": ({"status": {"phase": "Pending"}}, "BENCHMARK_POD", "FailedScheduling: no node has 16 CPU"),
     "not pulled": (
         {
