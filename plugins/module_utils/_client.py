@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import re
+import ssl
 import traceback
 import typing as t
 from dataclasses import dataclass
@@ -357,7 +358,7 @@ class Client:
         return Unreachable(
             self.server,
             _cause(error, connect=min(self.connect_timeout, timeout), read=timeout),
-            transient=not isinstance(error, urllib3.exceptions.SSLError),
+            transient=_passes(error),
         )
 
     def _note_headers(self, headers: t.Any) -> None:
@@ -443,6 +444,13 @@ def _api_error(method: str, path: str, response: Response) -> ApiError:
         retry_after = None
     message = str(status.get("message") or "no message")
     return ApiError(response.status, reason, message, path, method=method, retry_after=retry_after)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether it may work later: a certificate that is not trusted stays so, a handshake that was cut does not."""
+    if not isinstance(error, urllib3.exceptions.SSLError):
+        return True
+    return any(isinstance(one, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) for one in (*error.args, error.__cause__))
 
 
 def _cause(error: BaseException, *, connect: float, read: float) -> str:

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import pathlib
@@ -275,6 +276,24 @@ def test_connection_refused(tmp_path: pathlib.Path) -> None:
 def test_a_closed_kept_alive_connection_is_opened_again(server: Server, client: Client) -> None:
     server.answers = [(200, {"Connection": "close"}, {"n": 1}), (200, {}, {"n": 2})]
     assert [client.get("/a")["n"], client.get("/b")["n"]] == [1, 2]
+
+
+def test_a_handshake_that_is_cut_may_work_later(tmp_path: pathlib.Path) -> None:
+    """A balancer without a server behind it takes connections and closes them."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def cut() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken = listener.accept()[0]
+                    taken.recv(1 << 16)
+                    taken.close()
+
+        threading.Thread(target=cut, daemon=True).start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(Unreachable) as caught:
+            load_client(kubeconfig(tmp_path / "config", url)).get("/version")
+        assert caught.value.transient, str(caught.value)
 
 
 def test_not_tls_is_not_worth_waiting_for(server: Server, tmp_path: pathlib.Path) -> None:
