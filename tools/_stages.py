@@ -174,6 +174,7 @@ INTEGRATION = (
     integration("integration/admission", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=4),
     integration("integration/prefetch-prefetch", lambda: None, minutes=2),
     integration("integration/gke", lambda: None, minutes=3),
+    integration("integration/node_pools-inventories", lambda: None, minutes=0.5),
     integration("integration/rdma_mesh-namespaces", no_cluster_here, minutes=2),
     integration("integration/rehearse-gke_parts", no_programs, after=("site/binaries",), minutes=3),
     integration("integration/rehearse-coreweave_parts", no_programs, after=("site/binaries",), minutes=3),
@@ -192,6 +193,7 @@ EXTENDED = (
 EXTENDED_CLUSTERS = (
     integration("extended/rehearse-site", no_programs, after=("site/binaries",), minutes=40, limit=90),
     integration("extended/rehearse-money", no_programs, after=("site/binaries",), minutes=30, limit=60),
+    integration("extended/node_pools-interrupted", no_programs, after=("site/binaries",), minutes=15, limit=30),
     integration("extended/rehearsal_cluster-lifecycle", no_programs, after=("site/binaries",), minutes=4),
     integration("extended/rehearsal_cluster-interruption", no_programs, after=("site/binaries",), minutes=6),
 )

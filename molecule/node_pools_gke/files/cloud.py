@@ -14,7 +14,7 @@ PROGRAM = pathlib.Path(__file__).resolve().parents[3] / "tests" / "integration" 
 
 def main(folder: str, kubeconfig: str) -> None:
     pathlib.Path(folder, "pid").write_text(str(os.getpid()), encoding="utf-8")
-    options = ["--state", folder, "--kubeconfig", kubeconfig, "--seconds", "1", "--token-seconds", "60"]
+    options = ["--state", folder, "--kubeconfig", kubeconfig, "--seconds", "1"]
     os.execv(sys.executable, [sys.executable, str(PROGRAM), *options, "--gpu-pool-seconds", "15"])
 
 

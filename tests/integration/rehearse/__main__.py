@@ -23,7 +23,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--inventory", default="inventories/gke")
     parser.add_argument("--cluster", default="rehearsal", help="the name of the rehearsal cluster")
     parser.add_argument("--keep", action="store_true", help="end after the site, and keep the cluster")
-    parser.add_argument("--token-seconds", type=float, default=60, help="how long a credential is valid")
+    parser.add_argument("--token-seconds", type=float, default=3600, help="how long a credential is valid")
     parser.add_argument("--seconds", type=float, default=1, help="how long an operation of the cloud takes")
     parser.add_argument("--gpu-pool-seconds", type=float, default=20, help="how long the GPU pool's creation takes")
     parser.add_argument("arguments", nargs="*", help="for ansible-playbook, after --")
