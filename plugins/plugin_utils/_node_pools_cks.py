@@ -84,8 +84,8 @@ def foreign(name: str) -> Finding:
         "error",
         f"NodePool {name}",
         f"it exists without the label {OWNER}",
-        "Choose another name with node_pools_gpu_pool_name or node_pools_cpu_pool_name, or set node_pools_create to false "
-        "to use the pool as it is.",
+        "Choose another name with node_pools_gpu_pool_name or node_pools_cpu_pool_name, or set node_pools_create to "
+        "false to use the pool as it is.",
     )
 
 
@@ -117,14 +117,16 @@ def input_findings(specs: t.Mapping[str, Json]) -> list[Finding]:
 
 def token_finding(message: str) -> Finding | None:
     """A bad or expired token shows as 403 at every request, also where everyone may ask."""
-    refused = any(f" {status} " in message for status in (401, 403))
-    if not refused or not any(path in message for path in ("/version", "selfsubjectaccessreviews")):
+    text = " ".join(message.split())
+    refused = any(f" {status} " in text for status in (401, 403))
+    if not refused or not any(path in text for path in ("/version", "selfsubjectaccessreviews")):
         return None
+    seen = text.partition(" seen: ")[2].partition(" fix: ")[0] or text
     return Finding(
         "CKS_TOKEN",
         "error",
         "wide_ep_kubeconfig",
-        f"CoreWeave refuses even what everyone may ask: {message.strip().splitlines()[0]}",
+        f"CoreWeave refuses even what everyone may ask: {seen}",
         "The token in the kubeconfig is wrong or expired: make a new one in the console (Tokens), download its "
         "kubeconfig, and set wide_ep_kubeconfig to it.",
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
@@ -160,6 +161,11 @@ def test_rules_of_coreweave(change: Json, seen: str) -> None:
         ("GET /version: 403 Forbidden: forbidden: User cannot get path", True),
         ("POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews: 403 Forbidden: no", True),
         ("GET /version: 401 Unauthorized: Unauthorized", True),
+        (
+            "ERROR RIGHT_MISSING: wide_ep_kubeconfig\n  seen: https://x answers GET /version: 401\n"
+            "        Unauthorized\n  fix:  Renew it.",
+            True,
+        ),
         ("GET /api/v1/nodes: 403 Forbidden: nodes is forbidden", False),
         ("cannot reach https://x: no route to host", False),
         ("GET /version: 500 Internal Server Error: it says 4031", False),
@@ -170,6 +176,8 @@ def test_an_expired_token_is_told_from_a_missing_right(message: str, expired: bo
     assert (found is not None) is expired
     if found is not None:
         assert found.code == "CKS_TOKEN"
+        assert re.search(r"(401|403) \w+", found.evidence)
+        assert "fix:" not in found.evidence
 
 
 def test_removal_takes_only_ours() -> None:
