@@ -191,8 +191,8 @@ EXTENDED = (
     integration("extended/lws_upgrade", no_test_cluster, after=("site/cluster", "cleanup/twice"), minutes=4),
 )
 EXTENDED_CLUSTERS = (
-    integration("extended/rehearse-site", no_programs, after=("site/binaries",), minutes=40, limit=90),
-    integration("extended/rehearse-money", no_programs, after=("site/binaries",), minutes=30, limit=60),
+    integration("extended/rehearse-site", no_programs, after=("site/binaries",), minutes=25, limit=90),
+    integration("extended/rehearse-money", no_programs, after=("site/binaries",), minutes=15, limit=60),
     integration("extended/node_pools-interrupted", no_programs, after=("site/binaries",), minutes=15, limit=30),
     integration("extended/rehearsal_cluster-lifecycle", no_programs, after=("site/binaries",), minutes=4),
     integration("extended/rehearsal_cluster-interruption", no_programs, after=("site/binaries",), minutes=6),
