@@ -32,6 +32,16 @@ HEAD = """---
 IDENTITIES = {"llmd-deployer": "wide-ep-deployer", "llmd-platform": "wide-ep-platform"}
 OUTSIDE = "wide-ep-deployer-cluster"
 NAMESPACE = "llm-d-wide-ep"
+#: What the server asks for beside what a request shows: whoever writes a role has to hold its rights or these verbs
+#: (RBAC's escalation check), and from Kubernetes 1.35 on a command in a pod needs create, by whatever verb it comes
+#: (kubernetes/enhancements #5254).
+RBAC_GROUP = "rbac.authorization.k8s.io"
+WRITES = frozenset({"create", "patch", "update"})
+IMPLIED: dict[tuple[str, str], tuple[frozenset[str], tuple[str, ...]]] = {
+    (RBAC_GROUP, "roles"): (WRITES, ("bind", "escalate")),
+    (RBAC_GROUP, "clusterroles"): (WRITES, ("bind", "escalate")),
+    ("", "pods/exec"): (frozenset({"get"}), ("create",)),
+}
 #: Everyone who is authenticated may ask these.
 FREE = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"})
 
@@ -66,8 +76,13 @@ def rights(lines: Iterable[str], namespace: str = NAMESPACE) -> set[Right]:
             event = json.loads(line)
             right = right_of(event, namespace) if event.get("stage") == "ResponseComplete" else None
             if right:
-                found.add(right)
+                found |= {right, *implied(right)}
     return found
+
+
+def implied(right: Right) -> set[Right]:
+    verbs, more = IMPLIED.get((right.group, right.resource), (frozenset(), ()))
+    return {right._replace(verb=verb) for verb in more} if right.verb in verbs else set()
 
 
 def roles(found: Iterable[Right]) -> list[dict[str, t.Any]]:

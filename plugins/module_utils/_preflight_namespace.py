@@ -180,7 +180,7 @@ def storage_class(snapshot: Snapshot, asked: Question) -> list[Finding]:
     if not lacking:
         return []
     seen = f"{', '.join(lacking)}; there is {', '.join(sorted(there)) or 'none'}"
-    fix = "Name one that exists in the claim of model_server_hf_cache, or mark one as the default."
+    fix = "Name one that exists in the layer that makes the claim (model_server_layer), or mark one as the default."
     return [Finding("STORAGE_CLASS_MISSING", "error", "storage class", seen, fix)]
 
 

@@ -51,6 +51,18 @@ def test_rights_of_a_log() -> None:
     }
 
 
+def test_what_the_server_asks_for_besides() -> None:
+    """Neither verb is in any audit log, and a run without them is refused."""
+    lines = [
+        event("create", "roles", group="rbac.authorization.k8s.io"),
+        event("get", "pods", target={"namespace": "llm-d-wide-ep", "subresource": "exec"}),
+        event("list", "clusterroles", group="rbac.authorization.k8s.io", user="llmd-platform", target={}),
+    ]
+    found = {(right.resource, right.verb) for right in rbac.rights(lines)}
+    roles = {("roles", "create"), ("roles", "bind"), ("roles", "escalate")}
+    assert found == {*roles, ("pods/exec", "get"), ("pods/exec", "create"), ("clusterroles", "list")}
+
+
 def test_another_namespace_is_outside() -> None:
     line = event("list", "endpointslices", group="discovery.k8s.io", target={"namespace": "kube-system"})
     assert rbac.rights([line]) == {("wide-ep-deployer-cluster", "discovery.k8s.io", "endpointslices", "list")}
