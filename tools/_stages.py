@@ -175,6 +175,7 @@ INTEGRATION = (
     integration("integration/prefetch-prefetch", lambda: None, minutes=2),
     integration("integration/gke", lambda: None, minutes=3),
     integration("integration/node_pools-inventories", lambda: None, minutes=0.5),
+    integration("integration/preflight", lambda: None, minutes=1),
     integration("integration/rdma_mesh-namespaces", no_cluster_here, minutes=2),
     integration("integration/rehearse-gke_parts", no_programs, after=("site/binaries",), minutes=3),
     integration("integration/rehearse-coreweave_parts", no_programs, after=("site/binaries",), minutes=3),

@@ -14,11 +14,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import typing as t
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(ROOT / "tools")]
@@ -29,7 +32,9 @@ from ansible_collections.llmd.wide_ep.plugins.module_utils._client import JSON_P
 
 CLUSTER = os.environ.get("LLMD_WIDE_EP_TEST_CLUSTER") or "test"
 EXTRA = os.environ.get("LLMD_WIDE_EP_TEST_EXTRA") or "{}"
-KUBECONFIG = cache_root() / "clusters" / CLUSTER / "platform.kubeconfig"
+#: Whoever changes things by hand is neither of the identities that the tests are about.
+KUBECONFIG = Path("/var/lib/llmd-wide-ep", CLUSTER, "admin.kubeconfig")
+CHART = "registry.k8s.io/gateway-api-inference-extension/charts/standalone"
 NAMESPACE, RELEASE = "llm-d-wide-ep", "wide-ep-lws"
 CORE = f"/api/v1/namespaces/{NAMESPACE}"
 APPS = f"/apis/apps/v1/namespaces/{NAMESPACE}"
@@ -83,10 +88,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, client: Client) -> Iterator
     done = play(made, "workspace", "router", "model_server", "wait")
     assert done.returncode == 0, done.stdout
     before = {path: client.get(path) for path in touched(client)}
+    values = json.loads(helm("get", "values", RELEASE, "--output", "json"))
     yield made
-    client.delete(f"{CORE}/configmaps/made-by-hand")
+    if client.get_or_none(f"{CORE}/resourcequotas/made-by-hand"):
+        client.delete(f"{CORE}/resourcequotas/made-by-hand")
     for path, item in before.items():
         put_back(client, path, item)
+    upgraded(values)
     back = play(made, "model_server", "wait", wide_ep_allow_restart=True)
     assert back.returncode == 0, back.stdout
     assert drift(made)[1] == []
@@ -104,6 +112,25 @@ def touched(client: Client) -> list[str]:
         f"{POOLS}/{RELEASE}",
         f"{CORE}/configmaps/{epp_config(client)}",
     ]
+
+
+def helm(*arguments: str) -> str:
+    """As someone at a terminal runs it."""
+    program = json.loads((cache_root() / "manifests" / "full.json").read_text())["programs"]["helm"]["path"]
+    command = [program, "--kubeconfig", str(KUBECONFIG), "--namespace", NAMESPACE, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def upgraded(values: dict[str, t.Any]) -> None:
+    """The same chart with other values."""
+    server = yaml.safe_load(KUBECONFIG.read_text())["clusters"][0]["cluster"]["server"]
+    chart = f"oci://{urllib.parse.urlsplit(server).hostname}:5000/{CHART}"
+    (listed,) = json.loads(helm("list", "--output", "json", "--filter", f"^{RELEASE}$"))
+    version = listed["chart"].rpartition("-v")[2]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(values, file)
+        file.flush()
+        helm("upgrade", RELEASE, chart, "--version", f"v{version}", "--plain-http", "--reset-values", "-f", file.name)
 
 
 def epp_config(client: Client) -> str:
@@ -136,13 +163,17 @@ def put(path: str, value: t.Any) -> dict[str, t.Any]:
 
 
 def tamper(client: Client) -> dict[str, str]:
-    """Ten changes: the object that each is found at, and the words that tell it."""
+    """The changes: the object that each is found at, and the words that tell it."""
+    values = json.loads(helm("get", "values", RELEASE, "--output", "json"))
+    upgraded({**values, "madeByHand": "yes"})
     base, env = container(client, DECODE)
     at = next(number for number, item in enumerate(env) if item["name"] == "MAX_TOKENS")
     change(client, f"{LWS}/{DECODE}", put(f"{base}/env/{at}/value", "128"))
     base, _env = container(client, PREFILL)
     change(client, f"{LWS}/{PREFILL}", put(f"{base}/env/-", {"name": "ADDED_BY_HAND", "value": "1"}))
-    change(client, f"{APPS}/deployments/{RELEASE}-epp", put("/spec/replicas", 2))
+    router = f"{APPS}/deployments/{RELEASE}-epp"
+    change(client, router, put("/spec/replicas", 2))
+    change(client, router, put("/spec/template/spec/containers/0/image", "docker.io/someone/picker:mine"))
     service = client.get(f"{CORE}/services/{RELEASE}-epp")
     ports = [number for number, item in enumerate(service["spec"]["ports"]) if item["port"] == 80]
     change(client, f"{CORE}/services/{RELEASE}-epp", put(f"/spec/ports/{ports[0]}/port", 8088))
@@ -156,37 +187,39 @@ def tamper(client: Client) -> dict[str, str]:
         put("/metadata/labels/pod-security.kubernetes.io~1enforce", "baseline"),
     )
     client.delete(f"{CORE}/serviceaccounts/deepseek-r1")
-    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made-by-hand", "labels": {}}}
-    made["metadata"]["labels"] = {"wide-ep.llm-d.ai/deployment": RELEASE}  # type: ignore[index]
-    client.create(f"{CORE}/configmaps", made, HAND)
+    metadata = {"name": "made-by-hand", "labels": {"wide-ep.llm-d.ai/deployment": RELEASE}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"pods": "500"}}}
+    client.create(f"{CORE}/resourcequotas", quota, HAND)
     change(client, f"{LWS}/{PREFILL}", put("/metadata/labels/llm-d.ai~1model", "another"))
     return {
         f"DRIFT_FIELD LeaderWorkerSet {DECODE}": "MAX_TOKENS",
         f"DRIFT_FIELD LeaderWorkerSet {PREFILL}": "ADDED_BY_HAND",
+        f"DRIFT_HELM Helm release {RELEASE}": "",
         f"DRIFT_FIELD Deployment {RELEASE}-epp": "replicas",
+        f"DRIFT_FIELD  Deployment {RELEASE}-epp": "someone/picker:mine",
         f"DRIFT_FIELD Service {RELEASE}-epp": "8088",
         f"DRIFT_FIELD InferencePool {RELEASE}": "8001",
         f"DRIFT_FIELD ConfigMap {config}": "Changed",
         f"DRIFT_FIELD Namespace {NAMESPACE}": "baseline",
         "DRIFT_MISSING ServiceAccount deepseek-r1": "does not",
-        "DRIFT_EXTRA ConfigMap made-by-hand": "kubectl-edit",
+        "DRIFT_EXTRA ResourceQuota made-by-hand": "kubectl-edit",
         f"DRIFT_FIELD  LeaderWorkerSet {PREFILL}": "another",
     }
 
 
-def test_ten_changes_by_hand_are_found_and_none_else(folder: Path, client: Client) -> None:
+def test_changes_by_hand_are_all_found_and_none_else(folder: Path, client: Client) -> None:
     assert drift(folder) == (0, [])
 
     expected = tamper(client)
     code, findings = drift(folder)
 
     assert code != 0
-    assert len(expected) == 10
+    assert len(expected) == 12
     told = [(f"{item['code']} {item['subject']}", item["evidence"]) for item in findings]
     for key, word in expected.items():
         title = " ".join(key.split())
         assert any(subject == title and word in evidence for subject, evidence in told), (title, word, told)
-    assert len(told) == 10, told
+    assert len(told) == len(expected), told
 
 
 def test_drift_changes_nothing(folder: Path, client: Client) -> None:
