@@ -38,7 +38,7 @@ NEEDS: tuple[Need, ...] = (
         "inference.networking.k8s.io/v1",
         lambda _asked: True,
         "warning",
-        "playbooks/lws.yml applies its definition; site.yml does so by itself.",
+        "playbooks/gateway.yml applies its definition; site.yml does so by itself.",
     ),
     (
         "ClusterQueue",
