@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client
+from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client, ClientError
 from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import Finding
 from ansible_collections.llmd.wide_ep.plugins.module_utils._predicates import LWS_GROUP, LWS_NAME, is_terminating
+from ansible_collections.llmd.wide_ep.plugins.module_utils._waiter import looks
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._action import ACCESS_ARGUMENTS, InProcessAction, display
 
 INTERVAL = 0.5
@@ -44,14 +45,17 @@ def restart(client: Client, namespace: str, groups: t.Sequence[Pod], timeout: fl
         leader = next((pod for pod in group["pods"] if pod["name"] == group["leader"]), None)
         for pod in [leader] if leader else group["pods"]:
             delete(client, namespace, pod)
-    deadline = time.monotonic() + timeout
-    while True:
-        left = [(group, pods) for group in groups if (pods := old_pods(client, namespace, group))]
-        if not left:
+
+    def remaining() -> list[tuple[Pod, list[dict[str, t.Any]]]]:
+        return [(group, pods) for group in groups if (pods := old_pods(client, namespace, group))]
+
+    found: list[tuple[Pod, list[dict[str, t.Any]]]] | ClientError = []
+    for _elapsed, found in looks(remaining, timeout, INTERVAL):
+        if not found:
             return []
-        if time.monotonic() > deadline:
-            return [stuck(group, pods) for group, pods in left]
-        time.sleep(INTERVAL)
+    if isinstance(found, ClientError):
+        raise found
+    return [stuck(group, pods) for group, pods in found]
 
 
 def stuck(group: Pod, left: t.Sequence[dict[str, t.Any]]) -> Finding:

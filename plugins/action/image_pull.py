@@ -1,68 +1,105 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pull images on nodes, and tell before anything depends on it where that fails."""
+"""Pull images on nodes and let them read their arguments, and tell before anything depends on it where that fails."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 import typing as t
 
-from ansible_collections.llmd.wide_ep.plugins.module_utils import _image_pull
-from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client
+from ansible_collections.llmd.wide_ep.plugins.module_utils import _image_pull, _image_pull_arguments
+from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ApiError, Client, ClientError
+from ansible_collections.llmd.wide_ep.plugins.module_utils._finding import has_errors, report
 from ansible_collections.llmd.wide_ep.plugins.module_utils._image_pull import Pull
+from ansible_collections.llmd.wide_ep.plugins.module_utils._image_pull_arguments import Program, Trial
+from ansible_collections.llmd.wide_ep.plugins.module_utils._waiter import looks
 from ansible_collections.llmd.wide_ep.plugins.plugin_utils._action import ACCESS_ARGUMENTS, InProcessAction, display
 
-INTERVAL = 1.0
 SHOW_SECONDS = 15.0
 GONE_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """One look at the pods."""
+
+    pulls: tuple[Pull, ...] = ()
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def left(self) -> list[str]:
+        pulls = [f"{pull.image} on {pull.node}" for pull in self.pulls if pull.state == "waiting"]
+        failed = {(pull.node, pull.image) for pull in self.pulls if pull.state == "failed"}
+        # What cannot be pulled is never started.
+        trials = [
+            f"{trial.title} on {trial.node}"
+            for trial in self.trials
+            if trial.state == "waiting" and (trial.node, trial.image) not in failed
+        ]
+        return pulls + trials
+
+    @property
+    def judged(self) -> list[Trial]:
+        """Without those whose image is not there, which has a finding of its own."""
+        there = {(pull.node, pull.image) for pull in self.pulls if pull.state == "pulled"}
+        return [trial for trial in self.trials if (trial.node, trial.image) in there]
 
 
 class Puller:
     """One pod per node; they are removed whatever happens."""
 
-    def __init__(self, client: Client, namespace: str, release: str) -> None:
+    def __init__(self, client: Client, namespace: str, release: str, tried: t.Sequence[Program] = ()) -> None:
         self._client = client
+        self._tried = tried
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         labels = f"{_image_pull.DEPLOYMENT_LABEL}={release},{_image_pull.COMPONENT_LABEL}={_image_pull.COMPONENT}"
         self._query = {"labelSelector": labels}
 
-    def run(self, pods: t.Sequence[dict[str, t.Any]], timeout: float) -> list[Pull]:
+    def run(self, pods: t.Sequence[dict[str, t.Any]], timeout: float) -> Progress:
         self.remove()
-        began = time.monotonic()
         try:
             for item in pods:
                 self._client.create(self._path, item)
-            return self._follow(began, timeout)
+            return self._follow(timeout)
         finally:
             self.remove(wait=False)
 
-    def _follow(self, began: float, timeout: float) -> list[Pull]:
-        shown = began
-        while True:
-            now = time.monotonic()
-            found = [pull for item in self._list() for pull in _image_pull.states(item, now - began)]
-            waiting = [pull for pull in found if pull.state == "waiting"]
-            if not waiting or now - began > timeout:
-                return found
-            if now - shown > SHOW_SECONDS:
-                shown = now
-                display.display(f"  {len(found) - len(waiting)} of {len(found)} pulls done, on {waiting[0].node} next")
-            time.sleep(INTERVAL)
+    def _follow(self, timeout: float) -> Progress:
+        shown, progress = 0.0, Progress()
+        for elapsed, found in looks(self._list, timeout):
+            if isinstance(found, ClientError):
+                display.display(f"  {found}; asking again")
+                continue
+            progress = self._progress(found, elapsed)
+            if not progress.left:
+                break
+            if elapsed - shown > SHOW_SECONDS:
+                shown = elapsed
+                display.display(f"  {len(progress.left)} pulls and starts are not over, {progress.left[0]} next")
+        return progress
+
+    def _progress(self, pods: t.Sequence[dict[str, t.Any]], elapsed: float) -> Progress:
+        now = self._client.server_time or time.time()
+        return Progress(
+            tuple(pull for item in pods for pull in _image_pull.states(item, elapsed)),
+            tuple(trial for item in pods for trial in _image_pull_arguments.trials(item, self._tried, now)),
+        )
 
     def _list(self) -> list[dict[str, t.Any]]:
         return self._client.list(self._path, self._query)
 
     def remove(self, wait: bool = True) -> None:
-        deadline = time.monotonic() + GONE_SECONDS
-        while left := self._list():
+        for _elapsed, left in looks(self._list, GONE_SECONDS):
+            if isinstance(left, ClientError):
+                continue
             for item in left:
                 with contextlib.suppress(ApiError):
                     self._client.delete(f"{self._path}/{item['metadata']['name']}")
-            if not wait or time.monotonic() > deadline:
+            if not wait or not left:
                 return
-            time.sleep(INTERVAL)
 
 
 class ActionModule(InProcessAction):
@@ -73,6 +110,7 @@ class ActionModule(InProcessAction):
         "images": {"type": "list", "elements": "str", "required": True},
         "nodes": {"type": "list", "elements": "str", "required": True},
         "pull_secrets": {"type": "list", "elements": "dict", "default": []},
+        "objects": {"type": "list", "elements": "dict", "default": []},
         "timeout": {"type": "float", "default": 1800},
     }
 
@@ -83,14 +121,23 @@ class ActionModule(InProcessAction):
         client, namespace, release = self.client(arguments), arguments["namespace"], arguments["release"]
         if client.get_or_none(f"/api/v1/namespaces/{namespace}") is None:
             return self.refusal([_image_pull.no_namespace(namespace)])
-        pods = [_image_pull.pod(release, namespace, node, images, arguments["pull_secrets"]) for node in nodes]
+        tried = _image_pull_arguments.programs(arguments["objects"])
+        containers = [program.container for program in tried]
+        pods = [
+            _image_pull.pod(release, namespace, node, images, arguments["pull_secrets"], containers) for node in nodes
+        ]
         began = time.monotonic()
-        pulls = Puller(client, namespace, release).run(pods, arguments["timeout"])
+        found = Puller(client, namespace, release, tried).run(pods, arguments["timeout"])
+        findings = _image_pull.findings(found.pulls) + _image_pull_arguments.findings(found.judged)
+        if findings and not has_errors(findings):
+            display.warning(report(findings))
         return {
-            **self.refusal(_image_pull.findings(pulls)),
-            "digests": _image_pull.digests(pulls),
+            **self.refusal(findings),
+            "digests": _image_pull.digests(found.pulls),
             "seconds": round(time.monotonic() - began, 1),
-            "tables": [table(pulls)],
+            "tables": [table(found.pulls)],
+            "known": sum(trial.state == "known" for trial in found.judged),
+            "tried": len(found.judged),
         }
 
 

@@ -275,6 +275,8 @@ CODES: dict[str, str] = {
     "NO_ROOM": "No node has room for the pods that a runbook would move or add.",
     "GROUP_STUCK": "Pods of a group that was restarted do not go away.",
     "IMAGE_DIGEST_MIXED": "One image reference is another image on another node.",
+    "ARGUMENTS_REFUSED": "An image does not know an argument that it would be given, or refuses its value.",
+    "ARGUMENTS_NOT_JUDGED": "An image ended or went on without telling whether it knows its arguments.",
     "ROLLBACK_NOTHING": "There is no earlier state of the deployment to go back to.",
     "UPGRADE_ROLLED_BACK": "An upgrade failed, and the deployment was put back to what ran before.",
     # Differences between the inventory and what runs

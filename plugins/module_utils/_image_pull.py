@@ -39,10 +39,33 @@ class Pull:
     message: str = ""
 
 
-def pod(release: str, namespace: str, node: str, images: t.Sequence[str], secrets: t.Sequence[Json]) -> JsonObject:
-    """A pod that is bound to its node at once, past the scheduler, so that a full node can pull as well."""
-    tail = hashlib.sha256("\n".join([node, *images]).encode()).hexdigest()[:10]
-    tiny = {"cpu": "1m", "memory": "16Mi"}
+def pull_container(index: int, image: str) -> JsonObject:
+    """Pulls and starts nothing."""
+    return {
+        "name": f"image-{index}",
+        "image": image,
+        "imagePullPolicy": "Always",
+        "command": [NO_PROGRAM],
+        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False},
+    }
+
+
+def pod(
+    release: str,
+    namespace: str,
+    node: str,
+    images: t.Sequence[str],
+    secrets: t.Sequence[Json],
+    tried: t.Sequence[Json] = (),
+) -> JsonObject:
+    """A pod that is bound to its node at once, past the scheduler, so that a full node can pull as well.
+
+    Images of ``tried``, which are containers that start something, are pulled by those.
+    """
+    started = {entry["image"] for entry in tried}
+    pulled = [pull_container(index, image) for index, image in enumerate(images) if image not in started]
+    tail = hashlib.sha256("\n".join([node, *images, *(entry["name"] for entry in tried)]).encode()).hexdigest()[:10]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -59,17 +82,7 @@ def pod(release: str, namespace: str, node: str, images: t.Sequence[str], secret
             "terminationGracePeriodSeconds": 0,
             "tolerations": [{"operator": "Exists"}],
             "imagePullSecrets": [dict(entry) for entry in secrets],
-            "containers": [
-                {
-                    "name": f"image-{index}",
-                    "image": image,
-                    "imagePullPolicy": "Always",
-                    "command": [NO_PROGRAM],
-                    "resources": {"requests": tiny, "limits": {"memory": "64Mi"}},
-                    "securityContext": {"allowPrivilegeEscalation": False},
-                }
-                for index, image in enumerate(images)
-            ],
+            "containers": [*pulled, *(dict(entry) for entry in tried)],
         },
     }
 

@@ -157,24 +157,47 @@ def watch(client: Client, spec: Spec, clock: Clock | None = None) -> t.Iterator[
     Faults of the network or the server are waited out. A refused right is raised at once: no wait heals it.
     """
     clock = clock or SystemClock()
-    start, faults = clock.now(), 0
     reader, assessor = Reader(client, spec.targets), Assessor(spec)
+    for elapsed, seen in looks(lambda: reader.read(clock.now()), spec.timeout, spec.interval, clock):
+        if isinstance(seen, ClientError):
+            snapshot = assessor.unreadable(seen, elapsed)
+        else:
+            snapshot = assessor.assess(seen, elapsed)
+        yield replace(snapshot, requests=client.request_count)
+        if snapshot.outcome != "waiting":
+            return
+
+
+Seen = t.TypeVar("Seen")
+
+
+def looks(
+    read: t.Callable[[], Seen], timeout: float, interval: float = 1.0, clock: Clock | None = None
+) -> t.Iterator[tuple[float, Seen | ClientError]]:
+    """What ``read`` returns, or a fault that heals, each with the seconds since the start, until the time is up.
+
+    Faults are waited out at growing intervals; one that no wait heals is raised at once.
+    """
+    clock = clock or SystemClock()
+    start, faults = clock.now(), 0
     while True:
-        pause = spec.interval * (SLOW_FACTOR if clock.now() - start > SLOW_AFTER else 1)
+        pause = interval * (SLOW_FACTOR if clock.now() - start > SLOW_AFTER else 1)
+        seen: Seen | ClientError
         try:
-            snapshot = assessor.assess(reader.read(clock.now()), clock.now() - start)
+            seen = read()
             faults = 0
         except ClientError as error:
             if not error.transient:
                 raise
             faults += 1
             asked = error.retry_after if isinstance(error, ApiError) else None
-            pause = min(BACKOFF_MAX, asked or spec.interval * 2**faults)
-            snapshot = assessor.unreadable(error, clock.now() - start)
-        yield replace(snapshot, requests=client.request_count)
-        if snapshot.outcome != "waiting":
+            pause = min(BACKOFF_MAX, asked or interval * 2**faults)
+            seen = error
+        elapsed = clock.now() - start
+        yield elapsed, seen
+        if elapsed >= timeout:
             return
-        clock.sleep(max(0.0, min(pause, spec.timeout - snapshot.elapsed)))
+        clock.sleep(max(0.0, min(pause, timeout - elapsed)))
 
 
 class Assessor:

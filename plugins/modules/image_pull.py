@@ -5,12 +5,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_pull
-short_description: Pull images on nodes and compare them
+short_description: Pull images on nodes, compare them and try their arguments
 version_added: 1.0.0
 author:
   - llmd.wide_ep contributors (!UNKNOWN)
 description:
-  - Runs one pod per node that pulls every image, starts nothing of it, and is removed. A node without free
+  - Runs one pod per node that pulls every image, serves nothing of it, and is removed. A node without free
     GPUs pulls, too.
   - Fails where an image cannot be pulled on a node, and where one reference is not the same image on all nodes.
 extends_documentation_fragment:
@@ -46,8 +46,16 @@ options:
     type: list
     elements: dict
     default: []
+  objects:
+    description:
+      - Rendered model servers. Each of their programs is started with its arguments and one more that nobody knows, so that
+        it ends when it has read them. It has no GPU, no volume and no secret.
+      - Fails where a program refuses another argument. What cannot be judged so is a warning.
+    type: list
+    elements: dict
+    default: []
   timeout:
-    description: Seconds until all pulls have to be done.
+    description: Seconds until all pulls and starts have to be over.
     type: float
     default: 1800
 """
@@ -68,6 +76,16 @@ digests:
   returned: success
   sample:
     ghcr.io/llm-d/llm-d-cuda:v0.7.0: sha256:0123
+tried:
+  description: How many starts of a program of O(objects) were judged, and how many of them know their arguments (RV(known)).
+  type: int
+  returned: success
+  sample: 12
+known:
+  description: How many starts of a program know all arguments.
+  type: int
+  returned: success
+  sample: 12
 seconds:
   description: How long it took.
   type: float

@@ -1,13 +1,16 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sends requests from inside the cluster until its pod is deleted, and prints every second what became of them.
+"""Sends requests from inside the cluster until its pod is deleted.
 
 Usage: load.py URL MODEL REQUESTS_PER_SECOND
+
+Prints a line of JSON for each second, in order, as soon as every request sent in it has ended.
 """
 
 from __future__ import annotations
 
+import collections
 import http.client
 import itertools
 import json
@@ -19,28 +22,37 @@ from urllib.parse import urlsplit
 TIMEOUT = 20.0
 
 
-class Counts:
-    """Totals since the start; a second with a failure counts as one in which service was not whole."""
+class Ledger:
+    """What became of the requests, by the second in which they were sent."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.sent = 0
-        self.failed = 0
-        self._bad_seconds: set[int] = set()
-        self.reasons: dict[str, int] = {}
+        self._open: collections.Counter[int] = collections.Counter()
+        self._sent: collections.Counter[int] = collections.Counter()
+        self._failed: dict[int, collections.Counter[str]] = collections.defaultdict(collections.Counter)
 
-    def add(self, reason: str, began: float) -> None:
+    def send(self, second: int) -> None:
         with self._lock:
-            self.sent += 1
+            self._open[second] += 1
+            self._sent[second] += 1
+
+    def end(self, second: int, reason: str) -> None:
+        with self._lock:
+            self._open[second] -= 1
             if reason:
-                self.failed += 1
-                self._bad_seconds.add(int(began))
-                self.reasons[reason] = self.reasons.get(reason, 0) + 1
+                self._failed[second][reason] += 1
 
-    def line(self) -> str:
+    def over(self, now: int) -> list[str]:
+        """The lines of seconds that are over and have no request under way, up to the first that has."""
         with self._lock:
-            totals = {"sent": self.sent, "failed": self.failed, "bad_seconds": len(self._bad_seconds)}
-            return json.dumps({**totals, "reasons": self.reasons})
+            lines = []
+            for second in sorted(self._sent):
+                if second >= now or self._open[second]:
+                    break
+                reasons = self._failed.pop(second, collections.Counter())
+                row = {"second": second, "sent": self._sent.pop(second), "failed": reasons.total(), "reasons": reasons}
+                lines.append(json.dumps(row))
+            return lines
 
 
 def ask(url: str, model: str, number: int) -> str:
@@ -61,21 +73,21 @@ def ask(url: str, model: str, number: int) -> str:
 
 def main() -> None:
     url, model, rate = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    counts = Counts()
+    ledger = Ledger()
 
-    def one(number: int) -> None:
-        began = time.monotonic()
-        counts.add(ask(url, model, number), began)
+    def one(number: int, second: int) -> None:
+        ledger.end(second, ask(url, model, number))
 
-    began, shown = time.monotonic(), 0.0
+    began = time.monotonic()
     for number in itertools.count():
-        threading.Thread(target=one, args=(number,), daemon=True).start()
-        now = time.monotonic()
-        if now - shown >= 1:
-            print(counts.line(), flush=True)
-            shown = now
+        second = int(time.time())
+        ledger.send(second)
+        threading.Thread(target=one, args=(number, second), daemon=True).start()
+        for line in ledger.over(second):
+            print(line, flush=True)
         # Open loop: a slow answer holds no other request back.
-        time.sleep(max(0.0, began + (number + 1) / rate - now))
+        time.sleep(max(0.0, began + (number + 1) / rate - time.monotonic()))
 
 
-main()
+if __name__ == "__main__":
+    main()
