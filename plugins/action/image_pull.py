@@ -123,9 +123,8 @@ class ActionModule(InProcessAction):
             return self.refusal([_image_pull.no_namespace(namespace)])
         tried = _image_pull_arguments.programs(arguments["objects"])
         containers = [program.container for program in tried]
-        pods = [
-            _image_pull.pod(release, namespace, node, images, arguments["pull_secrets"], containers) for node in nodes
-        ]
+        secrets = arguments["pull_secrets"]
+        pods = [_image_pull.pod(release, namespace, node, images, secrets, tried=containers) for node in nodes]
         began = time.monotonic()
         found = Puller(client, namespace, release, tried).run(pods, arguments["timeout"])
         findings = _image_pull.findings(found.pulls) + _image_pull_arguments.findings(found.judged)

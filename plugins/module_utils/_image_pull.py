@@ -57,6 +57,7 @@ def pod(
     node: str,
     images: t.Sequence[str],
     secrets: t.Sequence[Json],
+    *,
     tried: t.Sequence[Json] = (),
 ) -> JsonObject:
     """A pod that is bound to its node at once, past the scheduler, so that a full node can pull as well.

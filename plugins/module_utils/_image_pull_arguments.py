@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does an image know the arguments that it would be given? Decisions on containers that only read their command line.
 
-Each program of the model servers is started with its own command line and one more argument at the end, which nobody knows.
-vLLM's parser reads all of them before it tells the unknown ones, and Go's parsers stop at the first: an image that knows all
-others refuses that one alone, and none gets as far as to serve. So nothing has to be known about the image.
+Each program of the model servers is started with its own command line and one more argument at the end, which nobody
+knows. vLLM tells unknown arguments after it has read all of them, and parsers in Go stop at the first: an image that knows
+all others refuses that one alone, and none gets as far as to serve. So nothing has to be known about the image.
 
 Private to the collection: it may change at any time, do not import it from elsewhere.
 """
@@ -78,7 +78,9 @@ def programs(objects: t.Iterable[Json]) -> list[Program]:
         spec = template["workerTemplate"]["spec"]
         containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
         found += [
-            Program(f"{role} {entry['name']}", _container(f"{role}-{entry['name']}", entry, {"LWS_GROUP_SIZE": str(size)}))
+            Program(
+                f"{role} {entry['name']}", _container(f"{role}-{entry['name']}", entry, {"LWS_GROUP_SIZE": str(size)})
+            )
             for entry in containers
             if entry.get("args")
         ]
@@ -87,7 +89,11 @@ def programs(objects: t.Iterable[Json]) -> list[Program]:
 
 def _container(name: str, entry: Json, group: Json) -> JsonObject:
     """The container without what it serves with: GPUs, volumes, probes, ports, privileges and secrets."""
-    plain = [item for item in entry.get("env") or () if not {"secretKeyRef", "configMapKeyRef"} & set(item.get("valueFrom") or ())]
+    plain = [
+        item
+        for item in entry.get("env") or ()
+        if not {"secretKeyRef", "configMapKeyRef"} & set(item.get("valueFrom") or ())
+    ]
     added = [{"name": key, "value": value} for key, value in {**LEADER, **group, **NO_GPU}.items()]
     user = {key: value for key, value in (entry.get("securityContext") or {}).items() if key.startswith("runAs")}
     return {
@@ -116,8 +122,7 @@ def trials(item: Json, tried: t.Sequence[Program], now: float) -> list[Trial]:
     node = item["spec"]["nodeName"]
     statuses = {entry["name"]: entry for entry in (item.get("status") or {}).get("containerStatuses") or ()}
     return [
-        Trial(node, program.title, program.image, *judge(statuses.get(program.name) or {}, now))
-        for program in tried
+        Trial(node, program.title, program.image, *judge(statuses.get(program.name) or {}, now)) for program in tried
     ]
 
 

@@ -63,7 +63,7 @@ def test_every_program_with_arguments_is_tried_without_what_it_serves_with() -> 
 def test_an_image_that_is_started_is_not_pulled_twice() -> None:
     tried = [program.container for program in _image_pull_arguments.programs([workload()])]
     images = ["registry.example/vllm:v2", "registry.example/other:v1"]
-    pod = _image_pull.pod("release", "ns", "gpu-0", images, [], tried)
+    pod = _image_pull.pod("release", "ns", "gpu-0", images, [], tried=tried)
     assert [entry["name"] for entry in pod["spec"]["containers"]] == ["image-1", "decode-routing-proxy", "decode-vllm"]
 
 
