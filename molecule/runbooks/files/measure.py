@@ -20,6 +20,8 @@ import time
 import typing as t
 from pathlib import Path
 
+from kubernetes import client, config, watch
+
 TIERS = ("prefill", "decode")
 ROLE, SET = "llm-d.ai/role", "leaderworkerset.sigs.k8s.io/name"
 GPU = "nvidia.com/gpu"
@@ -128,6 +130,7 @@ def between(file: Path, artifacts: Path, began: float, ended: float, log: str) -
 
 # --- Watching -------------------------------------------------------------------------------------------------------
 
+
 @dataclasses.dataclass(frozen=True)
 class News:
     """All objects of a kind, or one that changed or went."""
@@ -149,8 +152,6 @@ class News:
 
 def follow(kind: str, listing: t.Callable[..., t.Any], options: Json, news: queue.Queue[News]) -> None:
     """Pass on each change of a kind; after a fault all of it is listed anew."""
-    from kubernetes import client, watch
-
     serialize = client.ApiClient().sanitize_for_serialization
     while True:
         try:
@@ -159,14 +160,12 @@ def follow(kind: str, listing: t.Callable[..., t.Any], options: Json, news: queu
             since = found["metadata"]["resourceVersion"]
             for event in watch.Watch().stream(listing, resource_version=since, **options):
                 news.put(News(kind, one=serialize(event["object"]), gone=event["type"] == "DELETED"))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             print(f"{kind}: {error}", file=sys.stderr, flush=True)
         time.sleep(AGAIN_SECONDS)
 
 
 def watch_ranks(kubeconfig: str, namespace: str, file: Path) -> None:
-    from kubernetes import client, config
-
     config.load_kube_config(kubeconfig)
     news: queue.Queue[News] = queue.Queue()
     where = {"group": "leaderworkerset.x-k8s.io", "version": "v1", "plural": "leaderworkersets"}
