@@ -50,6 +50,18 @@ def held(lease: t.Mapping[str, t.Any] | None, now: float) -> str:
     return f"held by {spec['holderIdentity']} for {_status.age(spec['renewTime'], now)}"
 
 
+def troubled(client: Client, names: t.Iterable[str]) -> dict[str, str]:
+    """The nodes among them that cannot run pods, where they may be read."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = _status.node_trouble(name, client.get_or_none(f"/api/v1/nodes/{name}"))
+        except ApiError as error:
+            if not error.denied:
+                raise
+    return {name: text for name, text in found.items() if text}
+
+
 class ActionModule(InProcessAction):
     ARGUMENTS: t.ClassVar = {
         **ACCESS_ARGUMENTS,
@@ -67,7 +79,8 @@ class ActionModule(InProcessAction):
         proof = last_proof(Path(arguments["artifacts_dir"]) / release)
         now = client.server_time or time.time()
         state, _findings = _operate.presence(plan, seen)
-        findings = _status.findings(plan, seen, known, helm, proof)
+        nodes = troubled(client, _status.nodes_to_ask(known))
+        findings = _status.findings(plan, seen, known, helm, proof, nodes=nodes)
         proved = f"{'passed' if proof['passed'] else 'FAILED'} at {proof['written']}" if proof else "none kept here"
         return {
             **self.refusal(findings),

@@ -48,6 +48,25 @@ def phase(pod: JsonObject) -> str:
     return f"{status.get('phase') or 'Pending'}, not ready"
 
 
+def node_trouble(name: str, node: Json | None) -> str:
+    """Why a node cannot run pods; empty where it can."""
+    if node is None:
+        return f"node {name} does not exist"
+    ready = next(
+        (entry for entry in (node.get("status") or {}).get("conditions") or () if entry["type"] == "Ready"), {}
+    )
+    if ready.get("status") == "True":
+        return ""
+    why = f"{ready.get('reason') or 'no condition'} since {ready.get('lastTransitionTime', '?')}"
+    return f"node {name} is not Ready ({why})"
+
+
+def nodes_to_ask(known: t.Iterable[Group]) -> list[str]:
+    """The nodes of pods that are not ready."""
+    pods = [pod for group in known for pod in group.pods if not pod_ready(pod) or is_terminating(pod)]
+    return list(dict.fromkeys(pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName")))
+
+
 def age(stamp: str, now: float) -> str:
     """The time since a timestamp in its largest unit."""
     since = datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
@@ -121,18 +140,23 @@ def helm_of(secrets: t.Iterable[Json], release: str) -> JsonObject:
     return {"status": found.get("status", "unknown"), "revision": int(found.get("version", 0))}
 
 
-def findings(plan: Json, seen: Seen, known: t.Sequence[Group], helm: Json, proof: Json | None) -> list[Finding]:
-    """What is not as it should be. Half a deployment is told part by part, not as one refusal."""
+def findings(
+    plan: Json,
+    seen: Seen,
+    known: t.Sequence[Group],
+    helm: Json,
+    proof: Json | None,
+    *,
+    nodes: t.Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """What is not as it should be. Half a deployment is told part by part, not as one refusal.
+
+    ``nodes`` are those with a trouble, by name.
+    """
     state, found = _operate.presence(plan, seen)
     if state in ("absent", "foreign"):
         return found
-    fix = "Run playbooks/wait.yml: it names what holds a pod back. At night: playbooks/collect_diagnostics.yml first."
-    for group in known:
-        bad = [f"{pod['metadata']['name']} {phase(pod)}" for pod in group.pods if not pod_ready(pod)]
-        if not group.ready:
-            missing = group.size - len(group.pods)
-            bad += [f"{missing} of {group.size} pods do not exist"] if missing > 0 else []
-            found.append(Finding("DEPLOYMENT_UNHEALTHY", "error", group.title, ", ".join(bad) or "no pod", fix))
+    found += [_unhealthy(group, nodes or {}) for group in known if not group.ready]
     found += _operate.mixed_revisions(plan, seen)
     if helm and helm.get("status") != "deployed":
         text = f"revision {helm.get('revision')} is {helm.get('status')}"
@@ -143,3 +167,15 @@ def findings(plan: Json, seen: Seen, known: t.Sequence[Group], helm: Json, proof
         proof_fix = "Run playbooks/verify.yml: it names the broken part."
         found.append(Finding("DEPLOYMENT_UNHEALTHY", "warning", "last proof", text, proof_fix))
     return found
+
+
+def _unhealthy(group: Group, nodes: t.Mapping[str, str]) -> Finding:
+    bad = [f"{pod['metadata']['name']} {phase(pod)}" for pod in group.pods if not pod_ready(pod) or is_terminating(pod)]
+    missing = group.size - len(group.pods)
+    bad += [f"{missing} of {group.size} pods do not exist"] if missing > 0 else []
+    lost = [nodes[name] for name in group.nodes if name in nodes]
+    fix = "Run playbooks/wait.yml: it names what holds a pod back. At night: playbooks/collect_diagnostics.yml first."
+    if lost:
+        fix = "Bring the node back, or delete its Node object where the machine is gone for good: the group then moves "
+        fix += "alone to a node with room. Until then its pods are kept on the node."
+    return Finding("DEPLOYMENT_UNHEALTHY", "error", group.title, ", ".join([*bad, *lost]) or "no pod", fix)

@@ -69,6 +69,34 @@ def test_findings(seen: _operate.Seen, helm: t.Any, proof: t.Any, expected: list
     assert all(code.startswith(wanted) for code, wanted in zip(codes, expected, strict=True))
 
 
+def node(status: str) -> dict[str, t.Any]:
+    condition = {"type": "Ready", "status": status, "reason": "KubeletStopped", "lastTransitionTime": "10:00"}
+    return {"status": {"conditions": [{"type": "MemoryPressure", "status": "False"}, condition]}}
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        (node("True"), ""),
+        (node("Unknown"), "node n is not Ready (KubeletStopped since 10:00)"),
+        ({}, "node n is not Ready (no condition since ?)"),
+        (None, "node n does not exist"),
+    ],
+)
+def test_node_trouble(item: dict[str, t.Any] | None, text: str) -> None:
+    assert _status.node_trouble("n", item) == text
+
+
+def test_a_group_on_a_dead_node_says_so_and_how_it_moves() -> None:
+    seen = data.deployed(pods=NOT_READY)
+    known = _operate.all_groups(data.plan(), seen)
+    assert _status.nodes_to_ask(known) == ["gpu-1"]
+    prefill, decode = _status.findings(data.plan(), seen, known, {}, None, nodes={"gpu-1": "node gpu-1 is not Ready"})
+    assert "node gpu-1 is not Ready" in prefill.evidence
+    assert "delete its Node object" in prefill.fix
+    assert "delete its Node object" not in decode.fix
+
+
 def test_rows() -> None:
     seen = data.deployed(2)
     known = _operate.all_groups(data.plan(), seen)
