@@ -56,6 +56,8 @@ class Intent:
     nodes: tuple[str, ...] = ()
     router_nodes: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ()
+    #: A group is not ready: its logs tell why, and go with its pods.
+    unhealthy: bool = False
 
     def as_dict(self) -> JsonObject:
         return {
@@ -63,6 +65,7 @@ class Intent:
             "interrupts": self.interrupts,
             "idle": self.idle,
             "tiers": list(self.tiers),
+            "unhealthy": self.unhealthy,
             "nodes": list(self.nodes),
             "router_nodes": list(self.router_nodes),
             "groups": [
@@ -236,7 +239,8 @@ def judge(operation: str, world: World, asked: Asked) -> Intent:
     _state, findings = _operate.presence(world.plan, world.seen)
     if findings:
         return Intent(tuple(findings))
-    return OPERATIONS[operation](world, asked)
+    broken = not all(group.ready for group in _operate.all_groups(world.plan, world.seen))
+    return dataclasses.replace(OPERATIONS[operation](world, asked), unhealthy=broken)
 
 
 def _unknown_node(world: World, asked: Asked) -> list[Finding]:

@@ -125,3 +125,11 @@ def test_upgrade_on_top_of_another_is_refused() -> None:
 def test_a_rotated_token_restarts_every_group_decode_first() -> None:
     intent = _gate.judge("rotate_hf_token", world(2), Asked())
     assert [group.title for group in intent.groups] == ["decode group 0", "decode group 1", "prefill group 0"]
+
+
+@pytest.mark.parametrize("operation", ["upgrade", "rollback", "scale", "rotate_hf_token"])
+def test_a_broken_group_is_told_so_that_its_logs_are_kept(operation: str) -> None:
+    pods = (*data.deployed().pods[:3], data.pod("decode", 0, 1, "gpu-3", ready=False))
+    wanted = Asked(wanted=tuple(changed("decode")))
+    assert _gate.judge(operation, world(pods=pods), wanted).as_dict()["unhealthy"]
+    assert not _gate.judge(operation, world(), wanted).as_dict()["unhealthy"]
