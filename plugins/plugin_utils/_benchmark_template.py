@@ -44,7 +44,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
 th { color: var(--muted); font-weight: 600; font-size: .8rem; }
-td { overflow-wrap: anywhere; }
+.stack td:nth-child(3), .facts td:nth-child(2) { overflow-wrap: anywhere; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
 .finding { border-left: .3rem solid var(--tone); }
@@ -59,7 +59,9 @@ code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
   .tiles { --least: 8.5rem; }
   .tile strong { font-size: 1.1rem; }
   .card { padding: .7rem; }
-  th, td { padding: .35rem .25rem; font-size: .8rem; }
+  th, td { padding: .35rem .2rem; font-size: .75rem; }
+  td.number, th.number { padding: .35rem .15rem; font-size: .68rem; }
+  .stack td:nth-child(3) { min-width: 13rem; }
   .how tr { display: grid; grid-template-columns: 1fr auto; border-bottom: 1px solid var(--line); }
   .how thead { display: none; }
   .how td { border: 0; }
@@ -132,7 +134,7 @@ PAGE = """<!doctype html>
 {% else %}<p class="card">None.</p>
 {% endfor %}
 {% if stack_rows or run_rows %}<h2>What ran on what</h2>
-{% if stack_rows %}{{ table(["part", "tool", "release", "role", "GPUs", "parallelism"], stack_rows, [4]) }}{% endif %}
-{{ table(["", ""], run_rows, []) }}{% endif %}
+{% if stack_rows %}{{ table(["part", "tool", "release", "role", "GPUs", "parallelism"], stack_rows, [4], "stack") }}{% endif %}
+{{ table(["", ""], run_rows, [], "facts") }}{% endif %}
 </main></body></html>
 """
