@@ -43,6 +43,8 @@ def rehearse(given: argparse.Namespace) -> None:
         if cloud is not None:
             require(not cloud.left(), f"left in the cloud: {', '.join(cloud.left())}")
             cloud.check()
+        if rehearsal.cluster_stays:
+            require(not rehearsal.ours(), f"left in the cluster: {', '.join(rehearsal.ours())}")
     rehearsal.down()
 
 

@@ -29,11 +29,26 @@ from gke_standin.bridge import Bridge
 from gke_standin.cloud import Cloud
 from gke_standin.identity import Cluster
 
+from ansible_collections.llmd.wide_ep.plugins.module_utils._client import load_client
+
 Json = dict[str, t.Any]
 SECOND = "inventories/rehearsal"
 RECAP = re.compile(r"^\S+ +: (?P<counts>ok=.*)$", re.MULTILINE)
 # What a person who is signed in at CoreWeave's console gets.
 CONSOLE_TOKEN_SECONDS = 24 * 3600.0
+OURS = ("wide-ep.llm-d.ai/deployment", "wide-ep.llm-d.ai/platform")
+# Which of the cluster's kinds hold what we make, in its order of making.
+KINDS = (
+    "/apis/leaderworkerset.x-k8s.io/v1/leaderworkersets",
+    "/apis/networking.gke.io/v1/networks",
+    "/apis/networking.gke.io/v1/gkenetworkparamsets",
+    "/apis/compute.coreweave.com/v1alpha1/nodepools",
+    "/apis/inference.networking.k8s.io/v1/inferencepools",
+    "/apis/apps/v1/deployments",
+    "/api/v1/services",
+    "/api/v1/configmaps",
+    "/api/v1/namespaces",
+)
 
 
 class RehearsalError(Exception):
@@ -167,6 +182,21 @@ class Rehearsal:
 
     def down(self) -> None:
         self.local("rehearsal_cluster_remove")
+
+    @property
+    def cluster_stays(self) -> bool:
+        """After a teardown. Google's goes, with all that is on it; here that means that nobody has to tidy it."""
+        return self.provider != "gke"
+
+    def ours(self) -> list[str]:
+        """What the cluster has with a label of ours, as the cluster's administrator sees it."""
+        client = load_client(f"/var/lib/llmd-wide-ep/{self.name}/admin.kubeconfig")
+        found = []
+        for path in KINDS:
+            for label in OURS:
+                answer = client.get_or_none(path, {"labelSelector": label})
+                found += [f"{path} {item['metadata']['name']}" for item in (answer or {}).get("items", [])]
+        return found
 
     # The cloud
 
