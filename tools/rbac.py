@@ -32,6 +32,7 @@ HEAD = """---
 IDENTITIES = {"llmd-deployer": "wide-ep-deployer", "llmd-platform": "wide-ep-platform"}
 OUTSIDE = "wide-ep-deployer-cluster"
 NAMESPACE = "llm-d-wide-ep"
+CREATED = 201
 #: What the server asks for beside what a request shows: whoever writes a role has to hold its rights or these verbs
 #: (RBAC's escalation check), and from Kubernetes 1.35 on a command in a pod needs create, by whatever verb it comes
 #: (kubernetes/enhancements #5254).
@@ -77,6 +78,9 @@ def rights(lines: Iterable[str], namespace: str = NAMESPACE) -> set[Right]:
             right = right_of(event, namespace) if event.get("stage") == "ResponseComplete" else None
             if right:
                 found |= {right, *implied(right)}
+                # An apply that made its object was allowed to create, which the server asks for in the same request.
+                if right.verb == "patch" and (event.get("responseStatus") or {}).get("code") == CREATED:
+                    found.add(right._replace(verb="create"))
     return found
 
 

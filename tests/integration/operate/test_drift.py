@@ -186,7 +186,8 @@ def tamper(client: Client) -> dict[str, str]:
         f"/api/v1/namespaces/{NAMESPACE}",
         put("/metadata/labels/pod-security.kubernetes.io~1enforce", "baseline"),
     )
-    client.delete(f"{CORE}/serviceaccounts/deepseek-r1")
+    # The one of the model servers would keep their pods from starting long after it is back: the controller backs off.
+    client.delete(f"{CORE}/serviceaccounts/{RELEASE}-epp")
     metadata = {"name": "made-by-hand", "labels": {"wide-ep.llm-d.ai/deployment": RELEASE}}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"pods": "500"}}}
     client.create(f"{CORE}/resourcequotas", quota, HAND)
@@ -201,7 +202,7 @@ def tamper(client: Client) -> dict[str, str]:
         f"DRIFT_FIELD InferencePool {RELEASE}": "8001",
         f"DRIFT_FIELD ConfigMap {config}": "Changed",
         f"DRIFT_FIELD Namespace {NAMESPACE}": "baseline",
-        "DRIFT_MISSING ServiceAccount deepseek-r1": "does not",
+        f"DRIFT_MISSING ServiceAccount {RELEASE}-epp": "does not",
         "DRIFT_EXTRA ResourceQuota made-by-hand": "kubectl-edit",
         f"DRIFT_FIELD  LeaderWorkerSet {PREFILL}": "another",
     }

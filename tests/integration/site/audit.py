@@ -55,6 +55,7 @@ def allowed_for(release: str) -> tuple[Allowed, ...]:
     mine = frozenset({"create", "delete"})
     return (
         Allowed(frozenset({"create"}), "selfsubjectaccessreviews", re.compile(""), "a question; nothing is stored"),
+        Allowed(frozenset({"create"}), "selfsubjectrulesreviews", re.compile(""), "the same, for all rights at once"),
         Allowed(mine, "pods", client, "the client pod of the proof"),
         Allowed(mine, "configmaps", client, "the program of the client pod"),
         Allowed(mine | {"update"}, "leases", re.compile(re.escape(release)), "the lock of the deployment"),

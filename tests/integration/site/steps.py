@@ -366,11 +366,11 @@ def rights() -> None:
     client = admin()
     with tempfile.TemporaryDirectory() as folder, identity.identities(Path(folder)) as access:
         arguments = extra(**access, workspace_adopt_namespace=True)
-        identity.write_roles(client, identity.without(identity.roles(), identity.DEPLOYER, "deployments", "patch"))
+        identity.write_roles(client, identity.without(identity.roles(), identity.DEPLOYER, "inferencepools", "delete"))
         run = play("playbooks/preflight.yml", *arguments)
         require(run.code != 0, "preflight misses no right although one was taken away")
         require("RIGHT_MISSING" in run.output, "preflight does not name the missing right")
-        require("deployments: patch" in run.output, "preflight does not name the right that was taken away")
+        require("inferencepools: delete" in run.output, "preflight does not name the right that was taken away")
         identity.write_roles(client, identity.roles())
         succeed(play("site.yml", *arguments))
         unchanged(play("site.yml", *arguments))

@@ -63,6 +63,12 @@ def test_what_the_server_asks_for_besides() -> None:
     assert found == {*roles, ("pods/exec", "get"), ("pods/exec", "create"), ("clusterroles", "list")}
 
 
+@pytest.mark.parametrize(("code", "verbs"), [(201, {"create", "patch"}), (200, {"patch"})])
+def test_an_apply_that_makes_its_object_creates(code: int, verbs: set[str]) -> None:
+    line = event("patch", "configmaps", responseStatus={"code": code})
+    assert {right.verb for right in rbac.rights([line])} == verbs
+
+
 def test_another_namespace_is_outside() -> None:
     line = event("list", "endpointslices", group="discovery.k8s.io", target={"namespace": "kube-system"})
     assert rbac.rights([line]) == {("wide-ep-deployer-cluster", "discovery.k8s.io", "endpointslices", "list")}
