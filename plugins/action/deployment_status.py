@@ -103,14 +103,10 @@ def tables(
     now: float,
 ) -> list[dict[str, t.Any]]:
     release = plan["release"]
-    chart = next(
-        (
-            (item["metadata"].get("labels") or {}).get("helm.sh/chart", "-")
-            for item in seen.deployments
-            if item["metadata"]["name"] == f"{release}-epp"
-        ),
-        "-",
-    )
+    router = next((item for item in seen.deployments if item["metadata"]["name"] == f"{release}-epp"), {"metadata": {}})
+    labels = router["metadata"].get("labels") or {}
+    # Not every chart of the router names itself; all tell their version.
+    chart = labels.get("helm.sh/chart") or labels.get("app.kubernetes.io/version") or "-"
     found = (
         ("Tiers", ["tier", "groups ready", "pods ready", "GPUs", "template"], _status.tier_rows(plan, seen, known)),
         ("Pods", ["pod", "node", "state", "restarts", "age"], _status.pod_rows(known, now)),
