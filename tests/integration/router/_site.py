@@ -29,11 +29,11 @@ REMOVE = """
 - hosts: wide_ep
   gather_facts: false
   module_defaults:
-    group/kubernetes.core.k8s: &access {kubeconfig: "{{ wide_ep_kubeconfig }}"}
+    group/kubernetes.core.k8s: &access {kubeconfig: "{{ who }}"}
     group/llmd.wide_ep.k8s: *access
-    group/kubernetes.core.helm: {kubeconfig: "{{ wide_ep_kubeconfig }}", binary_path: "{{ wide_ep_helm_binary }}"}
+    group/kubernetes.core.helm: {kubeconfig: "{{ who }}", binary_path: "{{ wide_ep_helm_binary }}"}
   tasks:
-    - ansible.builtin.include_role: {name: "llmd.wide_ep.{{ item }}", tasks_from: remove}
+    - ansible.builtin.include_role: {name: "llmd.wide_ep.{{ item }}", tasks_from: "{{ how }}"}
       loop: "{{ what }}"
 """
 
@@ -66,9 +66,16 @@ class Site:
         return int(found[1])
 
     def remove(self, *roles: str) -> None:
+        self._remove(what=roles, how="remove", who="{{ wide_ep_kubeconfig }}")
+
+    def remove_platform(self) -> None:
+        """Take away what the role gateway has installed for the whole cluster."""
+        self._remove(what=["gateway"], how="remove_platform", who="{{ wide_ep_platform_kubeconfig }}")
+
+    def _remove(self, **variables: t.Any) -> None:
         playbook = self.folder / "remove.yml"
         playbook.write_text(REMOVE, encoding="utf-8")
-        self.play(str(playbook), what=roles)
+        self.play(str(playbook), **variables)
 
     def path(self, resource: str, name: str = "") -> str:
         prefix = "/apis/apps/v1" if resource == "deployments" else "/api/v1"

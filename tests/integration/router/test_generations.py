@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, llmd.wide_ep contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A deployment behind the charts, endpoint picker and sidecar of llm-d-router v0.10.0, and its change of generation.
+"""Deployments with charts, endpoint picker and sidecar of llm-d-router v0.10.0: standalone, behind istio, and changed.
 
 None of them builds from published Go modules, so they are given: LLMD_WIDE_EP_ROUTER_PARTS names a folder with the
 charts' sources in `charts/` (with their dependencies in place) and the archives `images/epp.tar` and
 `images/sidecar.tar`. Without it the generation is rendered only. Needs the rehearsal cluster
-$LLMD_WIDE_EP_TEST_CLUSTER with the shared parts.
+$LLMD_WIDE_EP_TEST_CLUSTER.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ IMAGES = {
 }
 CHARTS = {"llm_d_router_standalone": "llm-d-router-standalone", "llm_d_router_gateway": "llm-d-router-gateway"}
 ROUTER = "playbooks/router.yml"
-GATEWAY = {"wide_ep_router_mode": "gateway", "wide_ep_gateway_provider": "istio"}
 
 pytestmark = [
     pytest.mark.skipif(not KUBECONFIG.is_file(), reason=f"the rehearsal cluster {CLUSTER} does not exist"),
@@ -58,10 +57,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     }
     made = Site(tmp_path_factory.mktemp("generations"), **variables)
     try:
-        made.plays("rehearsal_cluster", "workspace", "router", "model_server", "wait")
+        made.plays("rehearsal_cluster", "lws", "gateway", "workspace", "router", "model_server", "wait")
         yield made
     finally:
-        made.remove("model_server", "router", "workspace")
+        made.remove("model_server", "gateway", "router", "workspace")
         # The registry without the images is another folder.
         made.variables = {}
         made.plays("rehearsal_cluster")
@@ -79,11 +78,11 @@ def model_servers(site: Site) -> set[str]:
     return {item["metadata"]["uid"] for item in items}
 
 
-def proof(site: Site) -> dict[str, t.Any]:
+def proof(site: Site, **variables: t.Any) -> dict[str, t.Any]:
     """The proof of the deployment, which fails where requests are not disaggregated."""
-    site.plays("verify")
+    site.plays("verify", **variables)
     newest = max(site.folder.glob("**/verify.json"), key=lambda path: path.stat().st_mtime)
-    return t.cast("dict[str, t.Any]", json.loads(newest.read_text(encoding="utf-8")))
+    return t.cast("dict[str, t.Any]", json.loads(newest.read_text(encoding="utf-8"))["data"])
 
 
 def running(site: Site) -> dict[str, str]:
@@ -95,7 +94,9 @@ def running(site: Site) -> dict[str, str]:
 def test_requests_are_disaggregated(site: Site) -> None:
     assert running(site)["epp"] == IMAGES["epp"]
     assert set(running(site)) == {"epp", "envoy-proxy"}
-    assert proof(site)
+    proven = proof(site)
+    assert proven["passed"]
+    assert proven["decisions"] == f"{proven['answered']} prefill-decode"
     assert site.changed(ROUTER) == 0
 
 
@@ -111,20 +112,47 @@ def test_a_changed_configuration_restarts_the_endpoint_picker(site: Site) -> Non
     install(site)
 
 
-@pytest.mark.parametrize(
-    ("change", "containers"),
-    [({"router_generation": "gaie"}, {"epp", "envoy-sidecar"}), (GATEWAY, {"epp"})],
-    ids=["generation", "mode"],
-)
-def test_change_and_back_leaves_model_servers_alone(site: Site, change: dict[str, str], containers: set[str]) -> None:
-    before = model_servers(site)
-    assert before
-    install(site, **change)
-    assert set(running(site)) == containers
-    assert site.changed(ROUTER, **change) == 0
+def back(site: Site, before: set[str]) -> None:
+    """The deployment is again as it was, and nothing of the other is left."""
     install(site)
     assert set(running(site)) == {"epp", "envoy-proxy"}
     configs = {item["metadata"]["name"] for item in site.client.list(site.path("configmaps"))}
     assert len([name for name in configs if name.startswith(f"{RELEASE}-envoy")]) == 1
     assert model_servers(site) == before
-    assert proof(site)
+    assert proof(site)["passed"]
+
+
+def test_change_of_generation_and_back_leaves_model_servers_alone(site: Site) -> None:
+    before, change = model_servers(site), {"router_generation": "gaie"}
+    assert before
+    install(site, **change)
+    assert set(running(site)) == {"epp", "envoy-sidecar"}
+    assert site.changed(ROUTER, **change) == 0
+    back(site, before)
+
+
+@pytest.fixture
+def istio(site: Site) -> Iterator[dict[str, str]]:
+    """Istio in the cluster, and the variables that send requests through its Gateway."""
+    variables = {"wide_ep_router_mode": "gateway", "wide_ep_gateway_provider": "istio"}
+    site.plays("gateway", **variables)
+    yield variables
+    site.remove("gateway")
+    site.remove_platform()
+    # That takes the pool's CRD along only where no pool is left; put it back where it did.
+    site.plays("gateway")
+
+
+def test_requests_are_disaggregated_behind_istio(site: Site, istio: dict[str, str]) -> None:
+    before = model_servers(site)
+    assert before
+    site.plays("router", "route", "wait", **istio)
+    assert running(site) == {"epp": IMAGES["epp"]}
+    proven = proof(site, **istio)
+    assert proven["passed"]
+    assert "llm-d-inference-gateway" in proven["endpoint"]
+    assert site.changed(ROUTER, **istio) == 0
+    assert site.changed("playbooks/route.yml", **istio) == 0
+    assert model_servers(site) == before
+    site.plays("router", "route", "wait")
+    back(site, before)
