@@ -264,7 +264,7 @@ def _port_missing(target: Target, port: str, lacking: list[str], example: t.Mapp
 def _router_closed(pod: t.Mapping[str, t.Any]) -> Finding:
     seen = f"pod {pod['metadata']['name']} asks for a token on /metrics: container epp lacks {ROUTER_OPEN}"
     fix = (
-        "Run playbooks/router.yml, which opens them, or set monitoring_router: false and scrape the endpoint picker with a "
-        "token of your own."
+        "Run playbooks/router.yml, which opens them, or set monitoring_router: false and scrape the endpoint picker "
+        "with a token of your own."
     )
     return Finding("ROUTER_METRICS_CLOSED", "error", "monitor of the endpoint picker", seen, fix)
