@@ -134,7 +134,8 @@ PAGE = """<!doctype html>
 {% else %}<p class="card">None.</p>
 {% endfor %}
 {% if stack_rows or run_rows %}<h2>What ran on what</h2>
-{% if stack_rows %}{{ table(["part", "tool", "release", "role", "GPUs", "parallelism"], stack_rows, [4], "stack") }}{% endif %}
+{% if stack_rows %}
+{{ table(["part", "tool", "release", "role", "GPUs", "parallelism"], stack_rows, [4], "stack") }}{% endif %}
 {{ table(["", ""], run_rows, [], "facts") }}{% endif %}
 </main></body></html>
 """
