@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import fractions
+import functools
 import re
 import typing as t
 
@@ -21,7 +22,13 @@ IN_BYTES = ("memory", "ephemeral-storage", "hugepages-")
 
 def quantity(text: t.Any) -> fractions.Fraction:
     """A Kubernetes quantity as a number."""
-    match = QUANTITY.fullmatch(str(text))
+    return _parsed(str(text))
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str) -> fractions.Fraction:
+    """The nodes of a cluster say the same few things a thousand times."""
+    match = QUANTITY.fullmatch(text)
     if not match:
         raise ValueError(f"{text!r} is not a quantity")
     number, exponent, suffix = match.groups()

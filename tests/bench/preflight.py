@@ -120,6 +120,13 @@ def run(cluster: str, *arguments: str) -> tuple[float, Json]:
     return used, {row[0]: row[1] for row in found[0]["summary"]}
 
 
+def play(cluster: str, playbook: str) -> None:
+    given = {"rehearsal_cluster_name": cluster, "rehearsal_cluster_scenario": "full"}
+    tool = pathlib.Path(sys.executable).with_name("ansible-playbook")
+    command = [tool, playbook, "-i", "inventories/local", "-e", json.dumps(given)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+
 def measure(client: Client, cluster: str, runs: int) -> Json:
     found = [run(cluster, "--tags", "preflight_cluster") for _run in range(runs)]
     return {
@@ -155,6 +162,8 @@ def main() -> int:
     admin = pathlib.Path("/var/lib/llmd-wide-ep") / arguments.cluster / "admin.kubeconfig"
     client = load_client(str(admin))
     shrink(client)
+    # The pods that pull images are made in the deployment's namespace.
+    play(arguments.cluster, "playbooks/workspace.yml")
     as_it_is = measure(client, arguments.cluster, arguments.runs)
     kubelets = [item["metadata"]["name"] for item in client.list("/api/v1/nodes")]
     (first,) = [name for name in sorted(kubelets) if name.startswith("gpu")][:1]
