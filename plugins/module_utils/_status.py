@@ -52,9 +52,8 @@ def node_trouble(name: str, node: Json | None) -> str:
     """Why a node cannot run pods; empty where it can."""
     if node is None:
         return f"node {name} does not exist"
-    ready = next(
-        (entry for entry in (node.get("status") or {}).get("conditions") or () if entry["type"] == "Ready"), {}
-    )
+    conditions: t.Sequence[Json] = (node.get("status") or {}).get("conditions") or ()
+    ready: Json = next((entry for entry in conditions if entry["type"] == "Ready"), {})
     if ready.get("status") == "True":
         return ""
     why = f"{ready.get('reason') or 'no condition'} since {ready.get('lastTransitionTime', '?')}"

@@ -172,7 +172,7 @@ class Deployment:
 
         def over() -> bool:
             nonlocal log
-            log = self.admin.logs(NAMESPACE, "runbooks-load", "load")
+            log = self.admin.logs(NAMESPACE, "runbooks-load", "load", tail=100_000)
             lines = [line for line in log.splitlines() if line.startswith("{")]
             return bool(lines) and json.loads(lines[-1])["second"] >= int(ended)
 
