@@ -103,8 +103,8 @@ def tables(
     now: float,
 ) -> list[dict[str, t.Any]]:
     release = plan["release"]
-    router = next((item for item in seen.deployments if item["metadata"]["name"] == f"{release}-epp"), {"metadata": {}})
-    labels = router["metadata"].get("labels") or {}
+    routers = [item for item in seen.deployments if item["metadata"]["name"] == f"{release}-epp"]
+    labels: t.Mapping[str, str] = (routers[0]["metadata"].get("labels") or {}) if routers else {}
     # Not every chart of the router names itself; all tell their version.
     chart = labels.get("helm.sh/chart") or labels.get("app.kubernetes.io/version") or "-"
     found = (
