@@ -214,3 +214,12 @@ def test_the_tokenizer_gives_back_as_many_tokens_as_it_was_given() -> None:
     assert all(re.fullmatch(r"[a-z]{4}", word) for word in vocabulary if word != tokenizer.UNKNOWN)
     assert made["pre_tokenizer"] == {"type": "Whitespace"}, "words between blanks, one token each"
     assert tokenizer.files() == tokenizer.files()
+
+
+def test_a_cluster_can_be_made_of_every_scenario() -> None:
+    path = ROOT / "roles/rehearsal_cluster/meta/argument_specs.yml"
+    specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
+    options = [spec["options"]["rehearsal_cluster_scenario"] for spec in specs if "options" in spec]
+    choices = [option["choices"] for option in options if "choices" in option]
+    assert choices
+    assert all(set(given) == {row.name for row in SCENARIOS} for given in choices)
