@@ -4,8 +4,8 @@
 """Does an image know the arguments that it would be given? Decisions on containers that only read their command line.
 
 Each program of the model servers is started with its own command line and one more argument at the end, which nobody
-knows. vLLM tells unknown arguments after it has read all of them, and parsers in Go stop at the first: an image that knows
-all others refuses that one alone, and none gets as far as to serve. So nothing has to be known about the image.
+knows. vLLM tells unknown arguments after it has read all of them, and parsers in Go stop at the first: an image that
+knows all others refuses that one alone, and none gets as far as to serve. So nothing has to be known about the image.
 
 Private to the collection: it may change at any time, do not import it from elsewhere.
 """

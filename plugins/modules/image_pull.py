@@ -48,8 +48,8 @@ options:
     default: []
   objects:
     description:
-      - Rendered model servers. Each of their programs is started with its arguments and one more that nobody knows, so that
-        it ends when it has read them. It has no GPU, no volume and no secret.
+      - Rendered model servers. Each of their programs is started with its arguments and one more that nobody knows,
+        so that it ends when it has read them. It has no GPU, no volume and no secret.
       - Fails where a program refuses another argument. What cannot be judged so is a warning.
     type: list
     elements: dict
@@ -77,7 +77,7 @@ digests:
   sample:
     ghcr.io/llm-d/llm-d-cuda:v0.7.0: sha256:0123
 tried:
-  description: How many starts of a program of O(objects) were judged, and how many of them know their arguments (RV(known)).
+  description: How many starts of a program of O(objects) were judged.
   type: int
   returned: success
   sample: 12
