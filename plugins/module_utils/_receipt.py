@@ -33,8 +33,15 @@ GUIDE_GROUPS = (
     "llm-d.ai",
 )
 SHORT_NAMES = {"customresourcedefinitions.apiextensions.k8s.io": "crd", "namespaces": "namespace"}
-#: Every namespace is born with these.
-BORN_WITH_NAMESPACE = frozenset({("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")})
+#: What Kubernetes itself puts into every namespace, and istiod wherever one runs, ours or another's.
+BORN_WITH_NAMESPACE = frozenset(
+    {
+        ("ConfigMap", "kube-root-ca.crt"),
+        ("ServiceAccount", "default"),
+        ("ConfigMap", "istio-ca-root-cert"),
+        ("ConfigMap", "istio-ca-crl"),
+    }
+)
 
 JsonObject = dict[str, t.Any]
 

@@ -15,8 +15,15 @@ Json = t.Mapping[str, t.Any]
 DEPLOYMENT_LABEL = "wide-ep.llm-d.ai/deployment"
 ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
 LEVELS = ("restricted", "baseline", "privileged")
-#: What Kubernetes itself puts into every namespace.
-BORN_WITH_NAMESPACE = frozenset({("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")})
+#: What Kubernetes itself puts into every namespace, and istiod wherever one runs, ours or another's.
+BORN_WITH_NAMESPACE = frozenset(
+    {
+        ("ConfigMap", "kube-root-ca.crt"),
+        ("ServiceAccount", "default"),
+        ("ConfigMap", "istio-ca-root-cert"),
+        ("ConfigMap", "istio-ca-crl"),
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -146,6 +146,7 @@ def test_what_is_foreign_in_our_namespace_is_not_listed_without_end(count: int, 
     "guest",
     [
         make("ConfigMap", "kube-root-ca.crt"),
+        make("ConfigMap", "istio-ca-root-cert"),
         make("ServiceAccount", "default"),
         make("Secret", "llm-d-hf-token"),
         make("Pod", "p", owners=("ReplicaSet/r",)),

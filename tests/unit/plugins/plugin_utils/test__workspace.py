@@ -68,6 +68,8 @@ def item(kind: str, name: str, **metadata: t.Any) -> dict[str, t.Any]:
 def test_only_what_belongs_to_someone_else_is_foreign() -> None:
     objects = [
         item("ConfigMap", "kube-root-ca.crt"),
+        item("ConfigMap", "istio-ca-root-cert"),
+        item("ConfigMap", "istio-ca-crl"),
         item("ConfigMap", "theirs"),
         item("ConfigMap", "ours", labels=OURS),
         item("ConfigMap", "of-another-deployment", labels={"wide-ep.llm-d.ai/deployment": "other"}),
