@@ -18,6 +18,7 @@ import pytest
 from _deployment import DECODE, KUBECONFIG, LEASE, LWS, STATE, Deployment, deployed, until
 
 from ansible_collections.llmd.wide_ep.plugins.module_utils import _rehearsal_sandbox as sandbox
+from ansible_collections.llmd.wide_ep.plugins.module_utils._client import ClientError
 from ansible_collections.llmd.wide_ep.plugins.module_utils._rehearsal_supervisor import Supervisor
 
 pytestmark = pytest.mark.skipif(not KUBECONFIG.is_file(), reason="the rehearsal cluster does not exist")
@@ -141,8 +142,8 @@ def api_server_away() -> Iterator[None]:
 
 
 def answers(site: Deployment) -> bool:
-    with contextlib.suppress(Exception):
-        return bool(site.admin.get("/readyz/ping") or True)
+    with contextlib.suppress(ClientError):
+        return site.admin.raw("GET", "/readyz/ping").text == "ok"
     return False
 
 
