@@ -29,7 +29,8 @@ HEAD = """---
 # Whoever makes the namespace for the deployer sets workspace_adopt_namespace=true.
 """
 #: The rehearsal's identities and the roles that stand for them.
-IDENTITIES = {"llmd-deployer": "wide-ep-deployer", "llmd-platform": "wide-ep-platform"}
+INSIDE = "wide-ep-deployer"
+IDENTITIES = {"llmd-deployer": INSIDE, "llmd-platform": "wide-ep-platform"}
 OUTSIDE = "wide-ep-deployer-cluster"
 NAMESPACE = "llm-d-wide-ep"
 CREATED = 201
@@ -48,12 +49,17 @@ FREE = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsu
 
 
 class Right(t.NamedTuple):
-    """One verb on one resource, and the role that it stands in."""
+    """One verb on one resource, the role that it stands in, and whether a run asked for it in another namespace."""
 
     role: str
     group: str
     resource: str
     verb: str
+    elsewhere: bool = False
+
+    @property
+    def written(self) -> Right:
+        return self._replace(elsewhere=False)
 
 
 def right_of(event: Mapping[str, t.Any], namespace: str) -> Right | None:
@@ -66,8 +72,9 @@ def right_of(event: Mapping[str, t.Any], namespace: str) -> Right | None:
     resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
     # A RoleBinding in the namespace outlives neither its making nor its removal.
     inside = target.get("namespace") == namespace and target["resource"] != "namespaces"
-    role = OUTSIDE if role == "wide-ep-deployer" and not inside else role
-    return Right(role, target.get("apiGroup", ""), resource, event["verb"])
+    outside = role == INSIDE and not inside
+    elsewhere = outside and target.get("namespace", "") not in ("", target.get("name"))
+    return Right(OUTSIDE if outside else role, target.get("apiGroup", ""), resource, event["verb"], elsewhere)
 
 
 def rights(lines: Iterable[str], namespace: str = NAMESPACE) -> set[Right]:
@@ -92,7 +99,7 @@ def implied(right: Right) -> set[Right]:
 def roles(found: Iterable[Right]) -> list[dict[str, t.Any]]:
     """What the deployer uses in its namespace, what it uses outside of it, and what the platform uses."""
     every = set(found)
-    names = ("wide-ep-deployer", OUTSIDE, "wide-ep-platform")
+    names = (INSIDE, OUTSIDE, "wide-ep-platform")
     return [role(name, {right for right in every if right.role == name}) for name in names]
 
 
@@ -155,9 +162,14 @@ def represent_list(dumper: yaml.SafeDumper, data: list[t.Any]) -> yaml.Node:
 Indented.add_representer(list, represent_list)
 
 
-def unlisted(used: Iterable[Right], listed: Iterable[Right]) -> list[str]:
-    """Rights that were used and are not on the page."""
-    return sorted(" ".join(filter(None, right)) for right in set(used) - set(listed))
+def unlisted(used: Iterable[Right], listed: Iterable[Right]) -> set[Right]:
+    """Rights that were used and are not on the page; a deployment may be in any namespace where the role is bound."""
+    known = set(listed)
+    return {
+        right.written
+        for right in used
+        if right.written not in known and not (right.elsewhere and right.written._replace(role=INSIDE) in known)
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -176,13 +188,13 @@ def main(arguments: list[str] | None = None) -> int:
         print("the logs hold no request of ours", file=sys.stderr)
         return 2
     listed = set() if given.replace else read(given.page)
+    missing = unlisted(used, listed)
     if given.check:
-        missing = unlisted(used, listed)
-        for line in missing:
-            print(f"{line} is used and not listed: run tools/rbac.py with the audit log")
+        for right in sorted(missing):
+            print(f"{' '.join(filter(None, right[:4]))} is used and not listed: run tools/rbac.py with the audit log")
         return 1 if missing else 0
-    given.page.write_text(page(used | listed), encoding="utf-8")
-    print(f"{given.page}: {len(used | listed)} rights, {len(unlisted(used, listed))} of them new")
+    given.page.write_text(page(listed | missing), encoding="utf-8")
+    print(f"{given.page}: {len(listed | missing)} rights, {len(missing)} of them new")
     return 0
 
 

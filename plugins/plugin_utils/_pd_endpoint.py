@@ -43,11 +43,15 @@ def find_endpoint(client: Client, place: Place) -> Endpoint:
 
 
 def read_routers(client: Client, place: Place) -> tuple[PodState, ...]:
-    """The pods of the endpoint picker, by the selector of its Service."""
+    """The pods of the endpoint picker, by the selector of its Service.
+
+    Not those that are being deleted: it drains for as long as its grace period of 130 s, and takes no requests then.
+    """
     base = f"/api/v1/namespaces/{place.namespace}"
     service = client.get_or_none(f"{base}/services/{place.release}-epp")
     selector = _selector(service) if service else ""
-    return tuple(pod_state(pod) for pod in client.list(f"{base}/pods", {"labelSelector": selector})) if selector else ()
+    pods = client.list(f"{base}/pods", {"labelSelector": selector}) if selector else []
+    return tuple(pod_state(pod) for pod in pods if not pod["metadata"].get("deletionTimestamp"))
 
 
 def _selector(service: JsonObject) -> str:

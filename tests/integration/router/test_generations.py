@@ -23,7 +23,7 @@ import yaml
 from ansible_collections.llmd.wide_ep.plugins.module_utils._observer import Target
 from ansible_collections.llmd.wide_ep.plugins.module_utils._waiter import Spec, watch
 
-from ._site import CLUSTER, KUBECONFIG, RELEASE, Site
+from ._site import CLUSTER, KUBECONFIG, RELEASE, ROOT, Site
 
 PARTS = pathlib.Path(os.environ.get("LLMD_WIDE_EP_ROUTER_PARTS", ""))
 IMAGES = {
@@ -32,6 +32,8 @@ IMAGES = {
 }
 CHARTS = {"llm_d_router_standalone": "llm-d-router-standalone", "llm_d_router_gateway": "llm-d-router-gateway"}
 ROUTER = "playbooks/router.yml"
+#: What the rehearsal's inventory says; variables of a run replace a dictionary as a whole.
+OWN = yaml.safe_load((ROOT / "inventories/local/group_vars/wide_ep/main.yml").read_text(encoding="utf-8"))
 
 pytestmark = [
     pytest.mark.skipif(not KUBECONFIG.is_file(), reason=f"the rehearsal cluster {CLUSTER} does not exist"),
@@ -49,8 +51,8 @@ def chart(name: str) -> dict[str, str]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     variables = {
         "router_generation": "llm_d_router",
-        "wide_ep_image_overrides": IMAGES,
-        "wide_ep_chart_overrides": {key: chart(name) for key, name in CHARTS.items()},
+        "wide_ep_image_overrides": {**OWN["wide_ep_image_overrides"], **IMAGES},
+        "wide_ep_chart_overrides": {**OWN["wide_ep_chart_overrides"], **{k: chart(name) for k, name in CHARTS.items()}},
         "rehearsal_cluster_extra_images": [
             {"name": name, "path": str(PARTS / "images" / f"{key}.tar")} for key, name in IMAGES.items()
         ],

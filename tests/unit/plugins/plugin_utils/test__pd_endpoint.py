@@ -117,6 +117,8 @@ def test_find_endpoint(name: str) -> None:
 
 def test_read_routers() -> None:
     assert [one.name for one in read_routers(client(ROUTER), STANDALONE)] == ["epp"]
+    draining = {**ROUTER, PODS: [{"metadata": {"name": "epp", "deletionTimestamp": "2026-01-01T00:00:00Z"}}]}
+    assert read_routers(client(draining), STANDALONE) == ()
     assert read_routers(client({}), STANDALONE) == ()
     assert read_routers(client({SERVICE: service(selector=None)}), STANDALONE) == ()
 
