@@ -55,7 +55,8 @@ def run(
         "lost": lost,
         "config": config,
         "bare": bare,
-        "python": sys.executable,
+        # The guests have a /tmp of their own, so that a link from there leads nowhere.
+        "python": str(Path(sys.executable).resolve()),
         "seconds": 500,
         "files": program_files(ROOT / "roles/rdma_mesh/files/prober"),
         "root": str(guests.packages(Path(CACHE))),
