@@ -63,6 +63,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield made
     finally:
         made.remove("model_server", "gateway", "router", "workspace")
+        # The pool's CRD goes with it, which is refused while there is a pool.
+        made.remove_platform()
         # The registry without the images is another folder.
         made.variables = {}
         made.plays("rehearsal_cluster")
@@ -140,9 +142,6 @@ def istio(site: Site) -> Iterator[dict[str, str]]:
     site.plays("gateway", **variables)
     yield variables
     site.remove("gateway")
-    site.remove_platform()
-    # That takes the pool's CRD along only where no pool is left; put it back where it did.
-    site.plays("gateway")
 
 
 def test_requests_are_disaggregated_behind_istio(site: Site, istio: dict[str, str]) -> None:
