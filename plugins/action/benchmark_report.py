@@ -71,7 +71,7 @@ class ActionModule(InProcessAction):
 
     def act(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         # Ansible loads the action of every task, also of one that it skips, and matplotlib and the schema take seconds.
-        from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _benchmark_documents as made  # noqa: PLC0415
+        from ansible_collections.llmd.wide_ep.plugins.plugin_utils import _benchmark_documents as made  # noqa: PLC0415 - see above
 
         wrong = refusals(arguments)
         if wrong:

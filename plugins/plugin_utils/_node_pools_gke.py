@@ -15,10 +15,6 @@ API = "networking.gke.io/v1"
 GROUP = "networking.gke.io"
 
 
-def region_of(zone: str) -> str:
-    return zone.rpartition("-")[0]
-
-
 def interface_names(count: int, machine: str) -> list[str]:
     """The names that the pods' annotations refer to: the further gVNICs, then the rails from 0 on."""
     gvnics = MACHINES[machine].gvnics
